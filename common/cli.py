@@ -1,0 +1,128 @@
+"""How every script takes its arguments and ends: one parser, one exit path."""
+
+import argparse
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from common import __version__
+from common.errors import EnvironmentFault, FaultError
+from common.progress import set_quiet
+
+_MACHINE_ERRNOS = {
+    errno.ENOSPC: "the disk is full: free some space and run the same command again",
+    errno.EDQUOT: "the disk quota is used up: free some space and run the same command again",
+    errno.EFBIG: "the file grew past the allowed size (ulimit -f, or the file system's limit)",
+    errno.EACCES: "no permission: check the owner and mode of the file and of its folder",
+    errno.EPERM: "not permitted: check the owner and mode of the file and of its folder",
+    errno.EROFS: "the file system is read-only: choose another output place",
+    errno.EMFILE: "too many open files: raise `ulimit -n`",
+}
+
+
+def make_parser(script: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """The parser every script starts from: defaults in --help, examples below, common options.
+
+    `script` is the command the user types, such as ``run_proposal.sh``.
+    """
+    parser = argparse.ArgumentParser(
+        prog=script,
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults beside each option, examples with their line breaks; flags get no default."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False, True) or action.default is argparse.SUPPRESS:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def positive_int(text: str) -> int:
+    """argparse type: an integer of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def non_negative_int(text: str) -> int:
+    """argparse type: an integer of at least 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
+def run(
+    main: Callable[[argparse.Namespace], None],
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None = None,
+    resume_hint: str = "run the same command again: it starts this stage anew",
+) -> int:
+    """Parse, run `main`, and turn every end into an exit code and at most one line on stderr.
+
+    Returns 0, or 2 (usage), 3 (input), 4 (environment), 130 (interrupted). With --debug the
+    traceback of an error is shown before its line.
+    """
+    args = parser.parse_args(argv)
+    error: Exception
+    set_quiet(args.quiet)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        main(args)
+        return 0
+    except KeyboardInterrupt:
+        _drop_stdout()
+        print(f"{parser.prog}: interrupted; {resume_hint}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        _drop_stdout()
+        return 0
+    except FaultError as fault:
+        error, code, line = fault, fault.exit_code, str(fault)
+    except MemoryError as fault:
+        error, code, line = fault, EnvironmentFault.exit_code, _memory_line(fault)
+    except OSError as fault:
+        error, code = fault, EnvironmentFault.exit_code
+        line = _os_line(fault)
+    except Exception as fault:  # a defect of ours: still one line, and how to tell us
+        error, code = fault, 1
+        line = f"unexpected {type(fault).__name__}: {fault}; run again with --debug and report it"
+    if args.debug:
+        import traceback
+
+        traceback.print_exception(error)
+    print(f"{parser.prog}: error: {' '.join(line.split())}", file=sys.stderr)
+    return code
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _memory_line(fault: MemoryError) -> str:
+    return f"out of memory ({fault or 'no details'}): close other programs or use a bigger machine"
+
+
+def _os_line(fault: OSError) -> str:
+    place = f"{fault.filename}: " if fault.filename else ""
+    remedy = _MACHINE_ERRNOS.get(fault.errno or 0)
+    return place + (remedy or f"{fault.strerror or fault}")
+
+
+def _drop_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush cannot fail."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())

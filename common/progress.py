@@ -1,0 +1,51 @@
+"""Progress bars: shown for steps over two seconds, only on a terminal, never with --quiet."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sized
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Turn progress bars and `say` off (or on again) for this process."""
+    global _quiet
+    _quiet = quiet
+
+
+def say(line: str) -> None:
+    """Print one line for the user, unless --quiet was given."""
+    if not _quiet:
+        print(line, flush=True)
+
+
+def warn(line: str) -> None:
+    """Print one line on stderr that the user should read even with --quiet."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def bar(total: int | None, description: str, unit: str = "it") -> tqdm:
+    """A progress bar to update by hand; a context manager."""
+    return tqdm(
+        total=total,
+        desc=description,
+        unit=f" {unit}",
+        delay=2,
+        disable=_quiet or not sys.stderr.isatty(),
+        ascii=bool(os.environ.get("NO_COLOR")),
+        smoothing=0.1,
+    )
+
+
+def track(items: Iterable[T], description: str, unit: str = "it") -> Iterator[T]:
+    """Iterate over `items` behind a progress bar."""
+    total = len(items) if isinstance(items, Sized) else None
+    with bar(total, description, unit) as progress:
+        for item in items:
+            yield item
+            progress.update()

@@ -1,0 +1,1 @@
+"""What has weights: face backbones, their weight readers, the graph networks."""

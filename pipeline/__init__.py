@@ -1,0 +1,1 @@
+"""What has no weights: file formats, affinity graph, calibration, merging, selection, metrics."""

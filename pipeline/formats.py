@@ -1,0 +1,257 @@
+"""Every file format of the pipeline, reader beside writer.
+
+Readers check everything they rely on (size, dtype, shape, range) and raise `InputError` with one
+line that names the file, what is wrong and what to do. Writers go through `pipeline.files`, so a
+name that exists is a file that is complete. Nothing is ever unpickled.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import InputError
+from pipeline.files import whole_file
+
+FEATURE_DTYPE = np.dtype("<f4")
+MEMBER_DTYPE = np.dtype("<i4")
+OFFSET_DTYPE = np.dtype("<i8")
+SCAN_ROWS = 65536
+
+
+# --- json -------------------------------------------------------------------------------------
+
+
+def read_json(path: Path, made_by: str) -> dict[str, Any]:
+    """Read a JSON object; `made_by` is the command to run where the file is missing or damaged."""
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found: run `{made_by}` first") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder, not a file: remove it and run `{made_by}`") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: is no JSON file (truncated?): run `{made_by}` again") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: holds no JSON object: run `{made_by}` again")
+    return value
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write a JSON object whole or not at all, keys in the given order."""
+    with whole_file(path) as part:
+        part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+# --- feature.bin and feature.json --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Features:
+    """`feature.bin` opened for reading.
+
+    `rows` is a read-only memory map, float32 (N, D). `usable` is bool (N,): False where the row is
+    all zeros, the mark of an image that could not be read. `meta` is `feature.json`, or empty.
+    """
+
+    path: Path
+    rows: np.ndarray
+    usable: np.ndarray
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+def feature_json_path(path: Path) -> Path:
+    """The place of the JSON beside a feature file: `feature.bin` has `feature.json`."""
+    return path.with_suffix(".json")
+
+
+def read_features(path: Path, dim: int | None = None) -> Features:
+    """Open a feature file and check every row.
+
+    The dimension comes from `dim`, else from the JSON beside the file. Raises `InputError` where
+    the file is missing or empty, its size is no multiple of the row or disagrees with the JSON, or
+    a row holds NaN or Inf.
+    """
+    meta_path = feature_json_path(path)
+    meta = read_json(meta_path, "sh run_preprocess.sh FILELIST") if meta_path.exists() else {}
+    if not path.exists():
+        raise InputError(
+            f"{path}: not found: run `sh run_preprocess.sh FILELIST` first, or give --features FILE"
+        )
+    if not path.is_file():
+        raise InputError(f"{path}: is not a regular file: give --features the path of a feature file")
+    known = meta.get("dim")
+    if meta and not (isinstance(known, int) and known > 0):
+        raise InputError(f"{meta_path}: has no valid `dim`: run `sh run_preprocess.sh FILELIST` again")
+    if dim is not None and known is not None and dim != known:
+        raise InputError(f"{path}: --dim is {dim} but {meta_path.name} says {known}: leave --dim out")
+    dim = dim or known
+    if dim is None:
+        raise InputError(f"{path}: has no {meta_path.name} beside it: give its row length with --dim")
+    size, row_bytes = path.stat().st_size, dim * FEATURE_DTYPE.itemsize
+    if size == 0:
+        raise InputError(f"{path}: is empty: run `sh run_preprocess.sh FILELIST` again")
+    if size % row_bytes:
+        raise InputError(
+            f"{path}: {size} bytes are no multiple of {row_bytes} (a row of {dim} float32): "
+            "check --dim, or make the file again"
+        )
+    count = size // row_bytes
+    if meta and meta.get("count") != count:
+        raise InputError(
+            f"{path}: holds {count} rows but {meta_path.name} says {meta.get('count')}: "
+            "run `sh run_preprocess.sh FILELIST` again"
+        )
+    rows = np.memmap(path, FEATURE_DTYPE, mode="r", shape=(count, dim))
+    return Features(path, rows, _usable_rows(path, rows), meta)
+
+
+def _usable_rows(path: Path, rows: np.ndarray) -> np.ndarray:
+    usable = np.empty(len(rows), bool)
+    for start in range(0, len(rows), SCAN_ROWS):
+        block = np.asarray(rows[start : start + SCAN_ROWS])
+        # A sum of absolutes is zero, finite or not exactly when the row is; one pass over the data.
+        weight = np.abs(block).sum(axis=1, dtype=np.float64)
+        if not np.isfinite(weight).all():
+            row = start + int(np.flatnonzero(~np.isfinite(weight))[0])
+            raise InputError(
+                f"{path}: row {row} holds NaN or Inf: make that feature again or set its row to zeros"
+            )
+        usable[start : start + SCAN_ROWS] = weight > 0
+    return usable
+
+
+# --- labels ------------------------------------------------------------------------------------
+
+
+def read_labels(path: Path, count: int | None = None) -> np.ndarray:
+    """Read one integer identity a line as int64 (N,); with `count`, N must be that."""
+    lines = read_text(path).splitlines()
+    try:
+        labels = np.array([int(line) for line in lines], np.int64)
+    except (ValueError, OverflowError):
+        number, line = next((i, line) for i, line in enumerate(lines, 1) if not _is_int64(line))
+        raise InputError(
+            f"{path}: line {number} is {line[:40]!r}, not an integer: one identity a line"
+        ) from None
+    if not len(labels):
+        raise InputError(f"{path}: holds no label: one integer a line")
+    if count is not None and len(labels) != count:
+        raise InputError(f"{path}: {len(labels)} labels for {count} rows: give one integer a row")
+    return labels
+
+
+def _is_int64(text: str) -> bool:
+    try:
+        np.int64(int(text))
+        return True
+    except (ValueError, OverflowError):
+        return False
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text file, a BOM allowed; `InputError` where it is missing, a folder or binary."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, not a text file: give the path of a file")
+    if not path.exists():
+        raise InputError(f"{path}: not found: check the path")
+    if not path.is_file():
+        raise InputError(f"{path}: is not a regular file: give the path of a text file")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except PermissionError:
+        raise InputError(f"{path}: no permission to read it: check its mode") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is no UTF-8 text (byte {error.start}): save the file as UTF-8") from None
+    if "\0" in text:
+        raise InputError(f"{path}: is a binary file, not text: give the path of a text file")
+    return text
+
+
+# --- groups of rows (CSR) ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Sets of rows in CSR form: group g is `members[offsets[g]:offsets[g + 1]]`, ascending.
+
+    `members` is int32 (M,), `offsets` is int64 (G + 1,).
+    """
+
+    members: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Rows in each group, int64 (G,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def owners(self) -> np.ndarray:
+        """The group of each entry of `members`, int64 (M,)."""
+        return np.repeat(np.arange(len(self)), self.sizes)
+
+
+def groups_from_labels(labels: np.ndarray) -> Groups:
+    """Rows with the same non-negative label, one group a label in use, by ascending label."""
+    rows = np.flatnonzero(labels >= 0)
+    order = rows[np.argsort(labels[rows], kind="stable")]
+    sizes = np.bincount(labels[rows]) if len(rows) else np.zeros(0, np.int64)
+    sizes = sizes[sizes > 0]
+    return Groups(order.astype(MEMBER_DTYPE), np.concatenate([[0], np.cumsum(sizes)]).astype(OFFSET_DTYPE))
+
+
+def labels_from_groups(groups: Groups, count: int) -> np.ndarray:
+    """The group of each row, int64 (count,), -1 for a row in none; groups must not overlap."""
+    labels = np.full(count, -1, np.int64)
+    labels[groups.members] = groups.owners
+    return labels
+
+
+# --- clusters.txt and clusters.json ------------------------------------------------------------
+
+
+def canonical_groups(groups: Groups) -> tuple[Groups, np.ndarray]:
+    """Groups in the order of `clusters.txt` (by size, then first id), and the permutation used."""
+    first = groups.members[groups.offsets[:-1]]
+    order = np.lexsort((first, -groups.sizes))
+    sizes = groups.sizes[order]
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(OFFSET_DTYPE)
+    starts = np.repeat(groups.offsets[:-1][order] - offsets[:-1], sizes)
+    return Groups(groups.members[np.arange(offsets[-1]) + starts], offsets), order
+
+
+def write_clusters(path: Path, groups: Groups) -> None:
+    """Write canonical groups, a cluster a line, ids ascending and separated by one space."""
+    members, offsets = groups.members.tolist(), groups.offsets.tolist()
+    with whole_file(path) as part, open(part, "w", encoding="ascii", newline="\n") as file:
+        for start, end in zip(offsets, offsets[1:], strict=False):
+            file.write(" ".join(map(str, members[start:end])) + "\n")
+
+
+def read_clusters(path: Path) -> Groups:
+    """Read a `clusters.txt`; no id may stand twice."""
+    lines = read_text(path).splitlines()
+    try:
+        rows = [np.array(line.split(), dtype=np.int64) for line in lines]
+    except (ValueError, OverflowError):
+        number = next(i for i, line in enumerate(lines, 1) if not all(map(str.isdigit, line.split())))
+        raise InputError(
+            f"{path}: line {number} holds something other than row ids: a cluster a line"
+        ) from None
+    if not rows or not all(map(len, rows)):
+        number = 1 + next((i for i, row in enumerate(rows) if not len(row)), 0)
+        raise InputError(f"{path}: line {number} is empty: make it again with `sh run_predict.sh`")
+    members = np.concatenate(rows)
+    if members.min() < 0 or members.max() > np.iinfo(np.int32).max:
+        raise InputError(f"{path}: holds a row id out of range: make it again with `sh run_predict.sh`")
+    ids, counts = np.unique(members, return_counts=True)
+    if (counts > 1).any():
+        raise InputError(f"{path}: row {ids[counts > 1][0]} stands in two clusters: make it again")
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+    return Groups(members.astype(MEMBER_DTYPE), offsets.astype(OFFSET_DTYPE))
