@@ -35,7 +35,7 @@ def make_parser(script: str, description: str, examples: str) -> argparse.Argume
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    parser.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
+    parser.add_argument("--quiet", action="store_true", help="print only results, warnings and errors")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 

@@ -1,0 +1,55 @@
+"""Score clusters against known identities.
+
+Reads clusters.txt (a cluster a line) and labels (one integer identity a row), prints pairwise and
+BCubed precision, recall and F, and NMI. A row that stands in no cluster counts as a person of its own.
+
+    sh run_evaluate.sh clusters.txt labels.txt
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from common import cli
+from common.errors import InputError
+from pipeline import metrics
+from pipeline.formats import labels_from_groups, read_clusters, read_labels
+
+
+def get_parser() -> argparse.ArgumentParser:
+    parser = cli.make_parser(
+        "run_evaluate.sh",
+        "Score clusters against known identities: pairwise and BCubed precision, recall and F, and NMI.",
+        "  sh run_evaluate.sh clusters.txt labels.txt",
+    )
+    parser.add_argument("clusters", type=Path, metavar="CLUSTERS", help="clusters.txt: a cluster a line")
+    parser.add_argument(
+        "labels", type=Path, metavar="LABELS", help="one integer identity a line, for each row"
+    )
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    labels_true = read_labels(args.labels)
+    clusters = read_clusters(args.clusters)
+    if (last := clusters.members.max()) >= len(labels_true):
+        raise InputError(
+            f"{args.clusters}: holds row {last} but {args.labels} has {len(labels_true)} labels: "
+            "give the labels of the same file list"
+        )
+    labels_pred = labels_from_groups(clusters, len(labels_true))
+    scores = metrics.evaluate(labels_true, metrics.own_clusters(labels_pred))
+
+    print(f"{len(labels_true)} rows, {len(np.unique(labels_true))} people, {len(clusters)} clusters")
+    if unplaced := np.count_nonzero(labels_pred < 0):
+        print(f"{unplaced} rows stand in no cluster, and count as people of their own")
+    print(f"{'':8} precision  recall       F")
+    for name, score in (("pairwise", scores.pairwise), ("BCubed", scores.bcubed)):
+        print(f"{name:8} {100 * score.precision:9.2f} {100 * score.recall:7.2f} {100 * score.f:7.2f}")
+    print(f"{'NMI':8} {'':9} {'':7} {100 * scores.nmi:7.2f}")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main, get_parser()))

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Run every stage: on a drawn sample, or on your own list of face crops.
+#
+# Input:   nothing, or FILELIST with the path of one face crop a line, and options of run_preprocess.sh
+# Output:  for the sample demo/ in the working directory; for a list, what the stages write there
+# Cost:    under a minute for the sample; the first run also installs what is needed
+# Example: sh run_demo.sh
+#          sh run_demo.sh faces.txt
+set -eu
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+. "$here/scripts/shell.sh"
+case ${1:-} in
+-*)
+    help_and_version "$1"
+    fail 2 "$1 stands where the file list belongs: \`sh run_demo.sh FILELIST $1 ...\`"
+    ;;
+esac
+find_python requirements.txt
+
+sample=
+if [ $# -eq 0 ]; then
+    sample=yes
+    "$python" "$here/scripts/draw_sample.py" --output demo
+    cd demo
+    set -- faces.txt
+fi
+sh "$here/run_preprocess.sh" "$@"
+sh "$here/run_proposal.sh"
+sh "$here/run_predict.sh"
+if [ "$sample" ]; then
+    sh "$here/run_evaluate.sh" clusters.txt labels.txt
+fi
+echo "the people found are in $(pwd)/clusters.txt, a person a line"

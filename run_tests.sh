@@ -1,0 +1,23 @@
+#!/bin/sh
+# Run every check: lint, format, shell scripts, types, tests.
+#
+# Input:   nothing; further arguments go to pytest
+# Output:  the checks' own words; the exit code is 0 where all pass
+# Cost:    minutes on two cores; the first run also installs what is needed
+# Example: sh run_tests.sh
+#          sh run_tests.sh tests/test_metrics.py -k nmi
+set -eu
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+. "$here/scripts/shell.sh"
+case ${1:-} in
+-h | --help | --version) help_and_version "$1" ;;
+esac
+find_python requirements.txt requirements-dev.txt
+
+cd "$here"
+PATH=$("$python" -c 'import sysconfig; print(sysconfig.get_path("scripts"))'):$PATH
+"$python" -m ruff check .
+"$python" -m ruff format --check .
+shellcheck ./*.sh scripts/*.sh .ci/run
+"$python" -m mypy common pipeline model
+exec "$python" -m pytest "$@"

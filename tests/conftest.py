@@ -1,0 +1,108 @@
+"""Fixtures shared by the tests: small features with a known answer, and scripts run as users run them."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class People:
+    """Features whose clusters are known.
+
+    `rows` is float32 (N, dim); `labels` int64 (N,), -1 for the zero row; `zero`, `twins` and `single`
+    say where the zero row, two exact duplicates and a person seen once stand.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    zero: int
+    twins: tuple[int, int]
+    single: int
+
+
+def make_people(
+    people: int = 12, images: int = 8, dim: int = 64, noise: float = 0.25, mean: float = 0.0, seed: int = 0
+) -> People:
+    """People as random unit directions, their images as those plus noise, in a shuffled order.
+
+    `noise` is the length of the noise beside a direction of length 1; `mean` that of a vector added to
+    every row, as the features of some networks share one. Always holds a zero row, two exact
+    duplicates and a person seen once.
+    """
+    rng = np.random.default_rng(seed)
+    directions = rng.standard_normal((people + 1, dim))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    labels = np.append(np.repeat(np.arange(people), images), people)
+    rows = directions[labels] + noise / np.sqrt(dim) * rng.standard_normal((len(labels), dim))
+    rows[1] = rows[0]
+    rows[:, 0] += mean
+    rows, labels = np.vstack([rows, np.zeros(dim)]), np.append(labels, -1)
+    order = rng.permutation(len(rows))
+    place = np.argsort(order)
+    return People(
+        rows=rows[order].astype(np.float32),
+        labels=labels[order],
+        zero=int(place[-1]),
+        twins=(int(place[0]), int(place[1])),
+        single=int(place[-2]),
+    )
+
+
+@pytest.fixture
+def people() -> People:
+    """A dozen people, easy to tell apart."""
+    return make_people()
+
+
+@pytest.fixture
+def feature_file(tmp_path: Path, people: People) -> Path:
+    """The features of `people` as learn-to-cluster's .bin: raw float32, no JSON beside it."""
+    path = tmp_path / "people.bin"
+    people.rows.astype("<f4").tofile(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real faces beside the repository; skipped where absent, but not in CI."""
+    path = REPOSITORY.parent / "shared"
+    if not path.is_dir():
+        reason = f"{path} is not there: it holds the real faces this test is about"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
+@pytest.fixture
+def run_script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `sh SCRIPT ARGUMENTS` as a user does, from a working directory of its own.
+
+    Its options are `cwd`, and `env` for variables to change (None removes one).
+    """
+
+    def run(
+        script: str | Path,
+        *arguments: str | Path,
+        cwd: Path = tmp_path,
+        env: dict[str, str | None] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        variables = os.environ | (env or {})
+        return subprocess.run(
+            ["sh", REPOSITORY / script, *arguments],
+            cwd=cwd,
+            env={name: value for name, value in variables.items() if value is not None},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=600,
+        )
+
+    return run
