@@ -20,7 +20,7 @@ find_python requirements.txt
 sample=
 if [ $# -eq 0 ]; then
     sample=yes
-    "$python" "$here/scripts/draw_sample.py" --output demo
+    PYTHONPATH=$here "$python" "$here/scripts/draw_sample.py" --output demo
     cd demo
     set -- faces.txt
 fi
