@@ -408,7 +408,7 @@ def draw_beard(canvas: Canvas, person: Person, shot: Shot, head: Image.Image) ->
             Image.fromarray(np.minimum(np.asarray(mask), np.asarray(head))), shade(hair, 0.4), jaw, 2, 4
         )
     if person.beard in ("full", "moustache"):
-        curve = smooth(mirror([(MIDDLE, 84), (47, 84), (39, 92), (48, 89.5), (MIDDLE, 88.5)]))
+        curve = smooth(mirror([(MIDDLE, 81), (47, 81.5), (38, 91), (47, 87.5), (MIDDLE, 86.5)]))
         mask = canvas.fill(curve, hair, soft=0.9, share=0.92)
         canvas.grain(mask, shade(hair, 0.5), 0.5, 2, 5)
 

@@ -1,0 +1,161 @@
+"""Export the people found, for other programs and for looking through.
+
+Reads clusters.txt and clusters.json, and the file list that the features came from (feature.json says
+which). Writes a folder with a folder a person, or a table of path, cluster and confidence. A person's
+number is the line of clusters.txt, from 1; the confidence is the predicted IoU.
+
+    sh run_export.sh --to folders
+"""
+
+import argparse
+import csv
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from common import cli
+from common.errors import InputError
+from common.progress import say, track
+from pipeline.filelist import read_filelist
+from pipeline.files import digest_file, only_run, whole_file, whole_folder
+from pipeline.formats import Groups, feature_json_path, read_clusters, read_json, write_json
+
+DEFAULT_OUTPUT = {"folders": "export", "csv": "export.csv", "json": "export.json"}
+NAME_BYTES = 200
+"""Longest tail kept of an image's name, so that with its row before it the name stays legal."""
+
+
+class Face(NamedTuple):
+    """One line of the table; `row` is its line of the file list, from 0."""
+
+    row: int
+    path: Path
+    cluster: int
+    confidence: float | None
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The options of run_export.sh."""
+    parser = cli.make_parser(
+        "run_export.sh",
+        "Export the people found: a folder of faces each, or a table of path, cluster and confidence.",
+        "  sh run_export.sh --to folders\n"
+        "  sh run_export.sh --to folders --copy --output people\n"
+        "  sh run_export.sh --to csv",
+    )
+    parser.add_argument("--to", choices=tuple(DEFAULT_OUTPUT), default="folders", help="what to write")
+    parser.add_argument("--clusters", type=Path, default=Path("clusters.txt"), help="clusters to export")
+    parser.add_argument(
+        "--features", type=Path, default=Path("feature.bin"), help="features whose JSON names the file list"
+    )
+    parser.add_argument(
+        "--filelist", type=Path, help="file list, where the JSON beside the features has none"
+    )
+    parser.add_argument("--copy", action="store_true", help="copy the images instead of linking to them")
+    parser.add_argument(
+        "--output", type=Path, help="folder or file to write (default: export, export.csv or export.json)"
+    )
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Read clusters and paths, join them, write."""
+    start = time.monotonic()
+    output = args.output or Path(DEFAULT_OUTPUT[args.to])
+    clusters = read_clusters(args.clusters)
+    meta_path = feature_json_path(args.features)
+    meta = read_json(meta_path, "sh run_preprocess.sh FILELIST") if meta_path.exists() else {}
+    confidence = read_confidence(args.clusters, len(clusters), meta)
+    paths = read_paths(args.filelist, meta_path, meta)
+    if (last := clusters.members.max()) >= len(paths):
+        raise InputError(
+            f"{args.clusters}: holds row {last} but the file list names {len(paths)} images: "
+            "give --filelist the list these clusters came from"
+        )
+    faces = list(join(clusters, paths, confidence))
+    with only_run(output.resolve().parent):
+        if args.to == "folders":
+            write_folders(output, faces, len(clusters), args.copy)
+        elif args.to == "csv":
+            write_csv(output, faces)
+        else:
+            write_table_json(output, faces)
+    seconds = time.monotonic() - start
+    say(f"wrote {output}: {len(faces)} faces of {len(clusters)} people in {seconds:.1f} s")
+
+
+def read_confidence(clusters_path: Path, count: int, meta: dict[str, Any]) -> list[float | None]:
+    """The predicted IoU of each cluster; all None where no JSON lies beside the clusters."""
+    path = clusters_path.with_suffix(".json")
+    if not path.exists():
+        return [None] * count
+    values = read_json(path, "sh run_predict.sh")
+    digest = meta.get("feature_sha256")
+    if digest and values.get("features_sha256") != digest:
+        raise InputError(f"{path}: is about other features than feature.json: run `sh run_predict.sh` again")
+    confidence = values.get("predicted_iou")
+    if not isinstance(confidence, list) or len(confidence) != count:
+        raise InputError(f"{path}: does not fit {clusters_path.name}: run `sh run_predict.sh` again")
+    return confidence
+
+
+def read_paths(filelist: Path | None, meta_path: Path, meta: dict[str, Any]) -> list[Path]:
+    """The absolute path of each row's image."""
+    if filelist is None:
+        if not isinstance(meta.get("filelist"), str):
+            raise InputError(f"{meta_path}: names no file list: give the list of the images with --filelist")
+        filelist = Path(meta["filelist"])
+        if filelist.is_file() and digest_file(filelist) != meta.get("filelist_sha256"):
+            raise InputError(
+                f"{filelist}: has changed since the features were made: run `sh run_preprocess.sh` again, "
+                "or give the list as it was with --filelist"
+            )
+    return [path.absolute() for path in read_filelist(filelist).paths]
+
+
+def join(clusters: Groups, paths: list[Path], confidence: list[float | None]) -> Iterator[Face]:
+    """The faces of each cluster in turn."""
+    for row, cluster in zip(clusters.members.tolist(), clusters.owners.tolist(), strict=True):
+        yield Face(row, paths[row], cluster + 1, confidence[cluster])
+
+
+def write_folders(output: Path, faces: list[Face], people: int, copy: bool) -> None:
+    """Write a folder a person, whole or not at all; an earlier export is replaced, nothing else is."""
+    if output.is_dir() and not all(entry.name.startswith("person_") for entry in output.iterdir()):
+        raise InputError(f"{output}: holds other things than an export: choose another --output")
+    digits, row_digits = len(str(people)), len(str(max(face.row for face in faces)))
+    with whole_folder(output) as folder:
+        for face in track(faces, "exporting", "face"):
+            if not face.path.is_file():
+                raise InputError(f"{face.path}: not found: put it back, or make the features again")
+            # The row makes names unique and tames one like `..`; of a long name the tail is kept.
+            tail = os.fsencode(face.path.name)[-NAME_BYTES:].decode(errors="ignore")
+            person = folder / f"person_{face.cluster:0{digits}d}"
+            person.mkdir(exist_ok=True)
+            place = person / f"{face.row:0{row_digits}d}_{tail}"
+            if copy:
+                shutil.copyfile(face.path, place)
+            else:
+                place.symlink_to(face.path)
+
+
+def write_csv(output: Path, faces: list[Face]) -> None:
+    """Write the table with a header line. Paths are absolute, so no cell can pass for a formula."""
+    with whole_file(output) as part, open(part, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "cluster", "confidence"))
+        writer.writerows((face.path, face.cluster, face.confidence) for face in faces)
+
+
+def write_table_json(output: Path, faces: list[Face]) -> None:
+    """Write the table as a JSON object with a list `faces`."""
+    rows = [{"path": str(f.path), "cluster": f.cluster, "confidence": f.confidence} for f in faces]
+    write_json(output, {"format": 1, "faces": rows})
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main, get_parser()))

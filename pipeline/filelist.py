@@ -1,0 +1,36 @@
+"""File lists: the text file that names one image a line, whose order the rows of all files follow."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import InputError
+from pipeline.formats import read_text
+
+
+@dataclass(frozen=True)
+class FileList:
+    """The images of a list: `names` as written, `paths` where they are looked for, in the same order."""
+
+    path: Path
+    names: list[str]
+    paths: list[Path]
+
+
+def read_filelist(path: Path) -> FileList:
+    """Read a file list: UTF-8 with or without a BOM, lines ended by LF or CRLF, blank lines skipped.
+
+    A relative path is taken from the list's own folder or, where no such file is there, from the
+    working directory. Raises `InputError` where the list cannot be read or names no image.
+    """
+    # Not splitlines(): it also breaks at characters that a file name may hold.
+    lines = (line.removesuffix("\r") for line in read_text(path).split("\n"))
+    names = [line for line in lines if line.strip()]
+    if not names:
+        raise InputError(f"{path}: names no image: write the path of one face crop a line")
+    return FileList(path, names, [_locate(path.parent, name) for name in names])
+
+
+def _locate(folder: Path, name: str) -> Path:
+    beside = folder / name
+    here = Path(name)
+    return here if not beside.exists() and here.exists() else beside

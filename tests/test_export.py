@@ -1,0 +1,172 @@
+"""export.py by its command: folders, CSV and JSON, with names from files taken as data."""
+
+import csv
+import hashlib
+import json
+
+import pytest
+
+NAMES = ["a/face.jpg", "b/face.jpg", 'a/=1+2,"x".jpg', "b/ü 名.jpg", "a/gone unread.jpg", "b/-lone.jpg"]
+CLUSTERS = "0 1 3\n2\n5\n"
+
+
+@pytest.fixture
+def work(tmp_path):
+    """A working directory as the stages leave it: six images, the fifth unreadable, three people."""
+    for row, name in enumerate(NAMES):
+        path = tmp_path / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"image {row}")
+    filelist = tmp_path / "images" / "list.txt"
+    filelist.write_text("\n".join(NAMES) + "\n", encoding="utf-8")
+    meta = {
+        "format": 1,
+        "filelist": str(filelist),
+        "filelist_sha256": hashlib.sha256(filelist.read_bytes()).hexdigest(),
+        "feature_sha256": "f" * 64,
+    }
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "feature.json").write_text(json.dumps(meta))
+    (work / "clusters.txt").write_text(CLUSTERS)
+    write_cluster_json(work)
+    return work
+
+
+def write_cluster_json(work, **changes):
+    values = {"format": 1, "count": 3, "features_sha256": "f" * 64, "predicted_iou": [0.9, None, 0.5]}
+    (work / "clusters.json").write_text(json.dumps(values | changes))
+
+
+@pytest.fixture
+def export(run_script, work):
+    return lambda *arguments: run_script("run_export.sh", *arguments, cwd=work)
+
+
+def exported(folder):
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.glob("*/*")}
+
+
+FOLDERS = {
+    "person_1/0_face.jpg": "image 0",
+    "person_1/1_face.jpg": "image 1",
+    "person_1/3_ü 名.jpg": "image 3",
+    'person_2/2_=1+2,"x".jpg': "image 2",
+    "person_3/5_-lone.jpg": "image 5",
+}
+
+
+def test_folders_of_links(export, work):
+    result = export()
+    assert result.returncode == 0, result.stderr
+    assert exported(work / "export") == FOLDERS
+    assert all(path.is_symlink() for path in (work / "export").glob("*/*"))
+    assert result.stdout.startswith("wrote export: 5 faces of 3 people")
+
+
+def test_folders_of_copies_into_another_place(export, work):
+    result = export("--to", "folders", "--copy", "--output", "the people")
+    assert result.returncode == 0, result.stderr
+    assert exported(work / "the people") == FOLDERS
+    assert not any(path.is_symlink() for path in (work / "the people").glob("*/*"))
+
+
+def test_csv(export, work):
+    assert export("--to", "csv").returncode == 0
+    with open(work / "export.csv", encoding="utf-8", newline="") as file:
+        header, *lines = csv.reader(file)
+    assert header == ["path", "cluster", "confidence"]
+    images = work.parent / "images"
+    assert lines == [
+        [str(images / NAMES[0]), "1", "0.9"],
+        [str(images / NAMES[1]), "1", "0.9"],
+        [str(images / NAMES[3]), "1", "0.9"],
+        [str(images / NAMES[2]), "2", ""],
+        [str(images / NAMES[5]), "3", "0.5"],
+    ]
+
+
+def test_json(export, work):
+    assert export("--to", "json", "--output", "table.json").returncode == 0
+    faces = json.loads((work / "table.json").read_text(encoding="utf-8"))["faces"]
+    assert [face["cluster"] for face in faces] == [1, 1, 1, 2, 3]
+    assert [face["confidence"] for face in faces] == [0.9, 0.9, 0.9, None, 0.5]
+    assert faces[2]["path"] == str(work.parent / "images" / NAMES[3])
+
+
+def test_no_name_escapes_the_folder(export, work):
+    outside = work.parent / "outside.jpg"
+    outside.write_text("image 0")
+    lines = [
+        "../outside.jpg",
+        f"{outside}",
+        "x" * 60 + "/../a/face.jpg",
+        "a/" + "n" * 250 + ".jpg",
+        "a/face.jpg",
+    ]
+    images = work.parent / "images"
+    (images / ("x" * 60)).mkdir()
+    (images / "a" / ("n" * 250 + ".jpg")).write_text("long")
+    (images / "list.txt").write_text("\n".join([*lines, "a/face.jpg"]) + "\n")
+    result = export("--filelist", "../images/list.txt", "--copy")
+    assert result.returncode == 0, result.stderr
+    names = sorted(exported(work / "export"))
+    assert names[:2] == ["person_1/0_outside.jpg", "person_1/1_outside.jpg"]
+    assert names[2].startswith("person_1/3_nnn")
+    assert names[2].endswith("n.jpg")
+    assert names[3:] == ["person_2/2_face.jpg", "person_3/5_face.jpg"]
+    assert sorted(path.name for path in work.iterdir()) == [
+        "clusters.json",
+        "clusters.txt",
+        "export",
+        "feature.json",
+    ]
+
+
+def test_an_earlier_export_is_replaced_but_nothing_else(export, work):
+    assert export().returncode == 0
+    (work / "clusters.txt").write_text("0 1 2 3 5\n")
+    write_cluster_json(work, predicted_iou=[0.7])
+    assert export().returncode == 0
+    assert {path.name for path in (work / "export").iterdir()} == {"person_1"}
+    (work / "photos").mkdir()
+    (work / "photos" / "mine.jpg").touch()
+    refused = export("--output", "photos")
+    assert refused.returncode == 3
+    assert "photos: holds other things than an export" in refused.stderr
+    assert (work / "photos" / "mine.jpg").exists()
+
+
+def test_a_missing_image_leaves_no_half_export(export, work):
+    (work.parent / "images" / NAMES[5]).unlink()
+    result = export()
+    assert result.returncode == 3
+    assert f"{NAMES[5]}: not found" in result.stderr
+    assert [path.name for path in work.iterdir() if "export" in path.name] == []
+
+
+def test_without_json_the_list_is_given_and_the_confidence_is_empty(export, work):
+    (work / "feature.json").unlink()
+    (work / "clusters.json").unlink()
+    refused = export("--to", "json")
+    assert refused.returncode == 3
+    assert "give the list of the images with --filelist" in refused.stderr
+    assert export("--to", "json", "--filelist", "../images/list.txt").returncode == 0
+    faces = json.loads((work / "export.json").read_text(encoding="utf-8"))["faces"]
+    assert {face["confidence"] for face in faces} == {None}
+
+
+def test_files_that_do_not_belong_together_are_refused(export, work):
+    write_cluster_json(work, features_sha256="0" * 64)
+    assert "is about other features" in export().stderr
+    write_cluster_json(work, predicted_iou=[0.9])
+    assert "does not fit clusters.txt" in export().stderr
+    write_cluster_json(work)
+    (work / "clusters.txt").write_text("0 1 3\n2\n6\n")
+    assert "holds row 6 but the file list names 6 images" in export().stderr
+    with open(work.parent / "images" / "list.txt", "a") as file:
+        file.write("another.jpg\n")
+    changed = export()
+    assert changed.returncode == 3
+    assert "has changed since the features were made" in changed.stderr
+    assert [path.name for path in work.iterdir() if "export" in path.name] == []
