@@ -88,14 +88,17 @@ _set_up() {
         _make_venv
     fi
     echo $$ >"$_venv/unfinished"
-    say "setting up: installing $1 into $_venv (once; with PyTorch about 6 GB on disk and a few minutes)"
-    _quiet=--quiet
-    [ ! -t 2 ] || _quiet=--no-input
-    if ! "$python" -m pip install --disable-pip-version-check --no-input "$_quiet" -r "$here/$1" >&2; then
-        rm -f "$_venv/unfinished"
-        fail 4 "could not install $here/$1: see the lines above, check the network and the free space, and run this again"
+    _wanted=$1
+    say "setting up: installing $_wanted into $_venv (once; with PyTorch about 6 GB on disk and a few minutes)"
+    set -- -r "$here/$_wanted"
+    if [ ! -t 2 ]; then
+        set -- "$@" --quiet
     fi
-    cksum <"$here/$1" >"$_venv/installed-$1"
+    if ! "$python" -m pip install --disable-pip-version-check --no-input "$@" >&2; then
+        rm -f "$_venv/unfinished"
+        fail 4 "could not install $here/$_wanted: see the lines above, check the network and the free space, and run this again"
+    fi
+    cksum <"$here/$_wanted" >"$_venv/installed-$_wanted"
     rm -f "$_venv/unfinished"
 }
 

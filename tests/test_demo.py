@@ -1,0 +1,54 @@
+"""The demo, end to end by its command: the drawn people are found."""
+
+import pytest
+from conftest import REPOSITORY
+
+from pipeline import metrics
+from pipeline.formats import labels_from_groups, read_clusters, read_labels
+
+STAGES = ("extract.py", "proposal.py", "predict.py")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not all((REPOSITORY / stage).exists() for stage in STAGES), reason=f"needs {', '.join(STAGES)}"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    return tmp_path_factory.mktemp("work here")
+
+
+@pytest.fixture
+def demo(run_script, work):
+    """The folder demo/, made by the first test that asks for it."""
+    if not (work / "demo" / "clusters.txt").exists():
+        result = run_script("run_demo.sh", cwd=work)
+        assert result.returncode == 0, result.stderr
+        assert str(work / "demo" / "clusters.txt") in result.stdout.splitlines()[-1]
+    return work / "demo"
+
+
+def test_at_least_nine_tenths_of_the_pairs_are_right(demo):
+    # Pairwise F, not accuracy over pairs: most pairs are of strangers, so that all faces left alone
+    # would be over 90 % accurate while no pair of one person was found.
+    labels_true = read_labels(demo / "labels.txt")
+    labels_pred = labels_from_groups(read_clusters(demo / "clusters.txt"), len(labels_true))
+    scores = metrics.evaluate(labels_true, metrics.own_clusters(labels_pred))
+    assert scores.pairwise.f >= 0.9
+
+
+def test_a_list_of_ones_own_is_done_in_the_working_directory(demo, run_script, work):
+    result = run_script("run_demo.sh", "demo/faces.txt", cwd=work)
+    assert result.returncode == 0, result.stderr
+    assert (work / "clusters.txt").read_text() == (demo / "clusters.txt").read_text()
+
+
+def test_clusters_can_be_exported(demo, run_script):
+    result = run_script("run_export.sh", "--to", "folders", cwd=demo)
+    assert result.returncode == 0, result.stderr
+    assert len(list((demo / "export").glob("person_*/*"))) == len(
+        (demo / "faces.txt").read_text().splitlines()
+    )
