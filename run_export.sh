@@ -3,7 +3,7 @@
 #
 # Input:   clusters.txt, clusters.json and the file list that the features came from
 # Output:  export/ with a folder a person, or export.csv or export.json (--output)
-# Cost:    seconds for 100,000 rows; with --copy, the disk space of the images
+# Cost:    a link an image; with --copy, the disk space of the images
 # Example: sh run_export.sh --to folders
 set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)

@@ -3,7 +3,7 @@
 #
 # Input:   feature.bin and super_vertex/ in the working directory (--features, --proposals)
 # Output:  clusters.txt and clusters.json in the working directory (--output)
-# Cost:    seconds for 10,000 rows on two cores
+# Cost:    grows with the number of proposals; a GPU is used where there is one
 # Example: sh run_predict.sh
 set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)

@@ -3,7 +3,7 @@
 #
 # Input:   feature.bin and feature.json in the working directory (--features)
 # Output:  super_vertex/ in the working directory (--output)
-# Cost:    exact search grows with the square of the rows: seconds for 10,000 on two cores
+# Cost:    exact search: grows with the square of the rows
 # Example: sh run_proposal.sh
 set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
