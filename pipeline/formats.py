@@ -6,6 +6,7 @@ name that exists is a file that is complete. Nothing is ever unpickled.
 """
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import InputError
-from pipeline.files import whole_file
+from pipeline.files import digest_file, whole_file, whole_folder
 
 FEATURE_DTYPE = np.dtype("<f4")
 MEMBER_DTYPE = np.dtype("<i4")
@@ -213,6 +214,14 @@ def labels_from_groups(groups: Groups, count: int) -> np.ndarray:
     return labels
 
 
+def take_groups(groups: Groups, chosen: np.ndarray) -> Groups:
+    """The chosen groups, in that order."""
+    sizes = groups.sizes[chosen]
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(OFFSET_DTYPE)
+    starts = np.repeat(groups.offsets[:-1][chosen] - offsets[:-1], sizes)
+    return Groups(groups.members[np.arange(offsets[-1]) + starts], offsets)
+
+
 # --- clusters.txt and clusters.json ------------------------------------------------------------
 
 
@@ -220,10 +229,7 @@ def canonical_groups(groups: Groups) -> tuple[Groups, np.ndarray]:
     """Groups in the order of `clusters.txt` (by size, then first id), and the permutation used."""
     first = groups.members[groups.offsets[:-1]]
     order = np.lexsort((first, -groups.sizes))
-    sizes = groups.sizes[order]
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(OFFSET_DTYPE)
-    starts = np.repeat(groups.offsets[:-1][order] - offsets[:-1], sizes)
-    return Groups(groups.members[np.arange(offsets[-1]) + starts], offsets), order
+    return take_groups(groups, order), order
 
 
 def write_clusters(path: Path, groups: Groups) -> None:
@@ -255,3 +261,226 @@ def read_clusters(path: Path) -> Groups:
         raise InputError(f"{path}: row {ids[counts > 1][0]} stands in two clusters: make it again")
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
     return Groups(members.astype(MEMBER_DTYPE), offsets.astype(OFFSET_DTYPE))
+
+
+# --- super_vertex ------------------------------------------------------------------------------
+
+PROPOSAL_COMMAND = "sh run_proposal.sh"
+SUPER_VERTEX_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Round:
+    """The proposals that one family forms at one threshold.
+
+    `proposals` are those no earlier round has; `repeats` int64 are the numbers, counted over all
+    rounds, of proposals of earlier rounds that this round forms as well.
+    """
+
+    family: str
+    threshold: float
+    proposals: Groups
+    repeats: np.ndarray
+
+
+@dataclass(frozen=True)
+class SuperVertex:
+    """`super_vertex/` opened for reading.
+
+    `neighbors` int32 and `similarities` float32 (cosines) are memory maps (N, k), best first, -1 and
+    0 where there is no neighbor. Proposal p is the p-th counted over `rounds`.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    neighbors: np.ndarray
+    similarities: np.ndarray
+    rounds: list[Round]
+
+
+def write_super_vertex(
+    path: Path,
+    manifest: dict[str, Any],
+    neighbors: np.ndarray,
+    similarities: np.ndarray,
+    rounds: list[Round],
+) -> None:
+    """Write the folder whole or not at all; an earlier one is replaced.
+
+    `manifest` must hold `features_sha256` and `calibration`; shapes and rounds are added to it.
+    """
+    with whole_folder(path) as part:
+        np.save(part / "neighbors.npy", neighbors.astype(MEMBER_DTYPE, copy=False), allow_pickle=False)
+        np.save(part / "similarities.npy", similarities.astype(FEATURE_DTYPE, copy=False), allow_pickle=False)
+        entries = []
+        for number, round_ in enumerate(rounds):
+            name = f"round_{number:03d}"
+            (part / name).mkdir()
+            for field_, array in _round_arrays(round_).items():
+                np.save(part / name / f"{field_}.npy", array, allow_pickle=False)
+            entries.append(
+                {
+                    "name": name,
+                    "family": round_.family,
+                    "threshold": round(round_.threshold, 6),
+                    "proposals": len(round_.proposals),
+                    "members": len(round_.proposals.members),
+                    "repeats": len(round_.repeats),
+                }
+            )
+        count, k = neighbors.shape
+        write_json(
+            part / "manifest.json",
+            {"format": SUPER_VERTEX_FORMAT, "count": count, "k": k, **manifest, "rounds": entries},
+        )
+
+
+def _round_arrays(round_: Round) -> dict[str, np.ndarray]:
+    return {
+        "members": round_.proposals.members.astype(MEMBER_DTYPE, copy=False),
+        "offsets": round_.proposals.offsets.astype(OFFSET_DTYPE, copy=False),
+        "repeats": round_.repeats.astype(OFFSET_DTYPE, copy=False),
+    }
+
+
+def read_super_vertex(path: Path, features: Features) -> SuperVertex:
+    """Open the folder and check that it is whole, sound, and made from `features`.
+
+    Raises `InputError` naming the file at fault.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: not found: run `{PROPOSAL_COMMAND}` first, or give --proposals FOLDER")
+    manifest_path = path / "manifest.json"
+    manifest = read_json(manifest_path, PROPOSAL_COMMAND)
+    if manifest.get("format") != SUPER_VERTEX_FORMAT:
+        raise InputError(
+            f"{manifest_path}: format is not {SUPER_VERTEX_FORMAT}: run `{PROPOSAL_COMMAND}` again"
+        )
+    if manifest.get("features_sha256") != feature_digest(features):
+        raise InputError(
+            f"{path}: was made from other features than {features.path}: run `{PROPOSAL_COMMAND}` again"
+        )
+    count, k = len(features.rows), manifest.get("k")
+    if not isinstance(k, int) or isinstance(k, bool) or not 0 <= k < max(count, 1):
+        raise InputError(f"{manifest_path}: has no valid `k`: run `{PROPOSAL_COMMAND}` again")
+    _check_calibration(manifest_path, manifest.get("calibration"))
+    neighbors = read_array(path / "neighbors.npy", MEMBER_DTYPE, (count, k), PROPOSAL_COMMAND)
+    similarities = read_array(path / "similarities.npy", FEATURE_DTYPE, (count, k), PROPOSAL_COMMAND)
+    _check_graph(path, neighbors, similarities, features.usable)
+    entries = manifest.get("rounds")
+    if not isinstance(entries, list) or not all(map(_is_round_entry, entries)):
+        raise InputError(f"{manifest_path}: `rounds` is damaged: run `{PROPOSAL_COMMAND}` again")
+    rounds: list[Round] = []
+    for entry in entries:
+        rounds.append(
+            _read_round(path / entry["name"], entry, features.usable, sum(len(r.proposals) for r in rounds))
+        )
+    return SuperVertex(path, manifest, neighbors, similarities, rounds)
+
+
+def feature_digest(features: Features) -> str:
+    """SHA-256 of the feature file's bytes."""
+    return digest_file(features.path)
+
+
+def read_array(path: Path, dtype: np.dtype, shape: tuple[int | None, ...], made_by: str) -> np.ndarray:
+    """Memory-map a .npy file and check dtype and shape (None: any length)."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found: run `{made_by}` again") from None
+    except (ValueError, EOFError):
+        try:  # an empty array cannot be mapped
+            array = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError):
+            raise InputError(f"{path}: is no whole .npy array: run `{made_by}` again") from None
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != len(shape):
+        raise InputError(f"{path}: is not {dtype} with {len(shape)} dimensions: run `{made_by}` again")
+    if any(want is not None and got != want for got, want in zip(array.shape, shape, strict=True)):
+        raise InputError(f"{path}: shape is {array.shape}, not {shape}: run `{made_by}` again")
+    return array
+
+
+def _is_round_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("name"), str)
+        and re.fullmatch(r"round_\d{3,}", entry["name"]) is not None
+        and isinstance(entry.get("family"), str)
+        and isinstance(entry.get("threshold"), int | float)
+    )
+
+
+def _check_calibration(path: Path, calibration: Any) -> None:
+    values = calibration if isinstance(calibration, dict) else {}
+    middle, spread = values.get("middle"), values.get("spread")
+    if not (isinstance(middle, int | float) and isinstance(spread, int | float) and 0 < spread < np.inf):
+        raise InputError(f"{path}: `calibration` is damaged: run `{PROPOSAL_COMMAND}` again")
+
+
+def _check_graph(path: Path, neighbors: np.ndarray, similarities: np.ndarray, usable: np.ndarray) -> None:
+    for start in range(0, len(neighbors), SCAN_ROWS):
+        near = np.asarray(neighbors[start : start + SCAN_ROWS])
+        if not near.size:
+            return
+        here = usable[start : start + SCAN_ROWS]
+        if near.max() >= len(usable) or near.min() < -1 or not usable[near[near >= 0]].all():
+            raise InputError(
+                f"{path / 'neighbors.npy'}: holds a row out of range: run `{PROPOSAL_COMMAND}` again"
+            )
+        if (near[here] < 0).any() or (near[~here] >= 0).any():
+            raise InputError(
+                f"{path / 'neighbors.npy'}: does not fit the readable rows: run `{PROPOSAL_COMMAND}` again"
+            )
+        if not np.isfinite(similarities[start : start + SCAN_ROWS]).all():
+            raise InputError(f"{path / 'similarities.npy'}: holds NaN or Inf: run `{PROPOSAL_COMMAND}` again")
+
+
+def _read_round(folder: Path, entry: dict[str, Any], usable: np.ndarray, earlier: int) -> Round:
+    members = np.asarray(read_array(folder / "members.npy", MEMBER_DTYPE, (None,), PROPOSAL_COMMAND))
+    offsets = np.asarray(read_array(folder / "offsets.npy", OFFSET_DTYPE, (None,), PROPOSAL_COMMAND))
+    repeats = np.asarray(read_array(folder / "repeats.npy", OFFSET_DTYPE, (None,), PROPOSAL_COMMAND))
+    sound = len(offsets) and offsets[0] == 0 and offsets[-1] == len(members) and (np.diff(offsets) > 1).all()
+    if not sound:
+        raise InputError(
+            f"{folder / 'offsets.npy'}: does not fit members.npy: run `{PROPOSAL_COMMAND}` again"
+        )
+    if len(members):
+        in_range = members.min() >= 0 and members.max() < len(usable) and usable[members].all()
+        if not in_range or np.bincount(members).max() > 1:
+            raise InputError(
+                f"{folder / 'members.npy'}: holds a row out of range, unreadable or twice: "
+                f"run `{PROPOSAL_COMMAND}` again"
+            )
+    if len(repeats) and not (repeats.min() >= 0 and repeats.max() < earlier):
+        raise InputError(
+            f"{folder / 'repeats.npy'}: holds a number out of range: run `{PROPOSAL_COMMAND}` again"
+        )
+    return Round(entry["family"], float(entry["threshold"]), Groups(members, offsets), repeats)
+
+
+# --- clusters.json -----------------------------------------------------------------------------
+
+
+def write_cluster_json(
+    path: Path, features: Features, rounds: list[Round], chosen: np.ndarray, predicted_iou: np.ndarray
+) -> None:
+    """Write `clusters.json`: for each line of `clusters.txt` its predicted IoU and proposal.
+
+    `chosen` int64 (C,) numbers proposals over all rounds, -1 for a line that none gave;
+    `predicted_iou` float (C,).
+    """
+    sizes = np.cumsum([len(round_.proposals) for round_ in rounds])
+    number = np.searchsorted(sizes, chosen, side="right")
+    first = np.append(0, sizes)[number]
+    write_json(
+        path,
+        {
+            "format": 1,
+            "count": len(chosen),
+            "features_sha256": feature_digest(features),
+            "predicted_iou": np.round(predicted_iou, 4).tolist(),
+            "round": [f"round_{n:03d}" if c >= 0 else None for n, c in zip(number, chosen, strict=True)],
+            "index": [i if i >= 0 else None for i in np.where(chosen >= 0, chosen - first, -1).tolist()],
+        },
+    )

@@ -7,6 +7,9 @@ rows take about a second and no set of pairs is ever made.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_matrix
+
+from pipeline.formats import Groups
 
 
 @dataclass(frozen=True)
@@ -119,3 +122,18 @@ def nmi(table: Contingency) -> float:
 
 def _entropy(shares: np.ndarray) -> float:
     return float(-(shares * np.log(shares)).sum())
+
+
+def best_iou(groups: Groups, labels: np.ndarray) -> np.ndarray:
+    """Each group's highest IoU with a true person, float64 (G,); `labels` int64 (N,) by row."""
+    _, person = np.unique(labels, return_inverse=True)
+    totals = np.bincount(person)
+    shape = (len(groups), len(totals))
+    counts = coo_matrix(
+        (np.ones(len(groups.members)), (groups.owners, person[groups.members])), shape
+    ).tocsr()
+    shared = counts.tocoo()
+    iou = shared.data / (groups.sizes[shared.row] + totals[shared.col] - shared.data)
+    best = np.zeros(len(groups))
+    np.maximum.at(best, shared.row, iou)
+    return best

@@ -1,0 +1,23 @@
+"""Where a network runs."""
+
+import torch
+
+from common.errors import EnvironmentFault, UsageError
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the first GPU where there is one, else the CPU; or a device by torch's name.
+
+    Raises `UsageError` for a name torch does not know, `EnvironmentFault` for a GPU that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise UsageError(f"--device {name}: is not auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise EnvironmentFault(f"--device {name}: this machine has no such GPU: use --device cpu or auto")
+    return device

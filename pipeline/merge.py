@@ -1,0 +1,265 @@
+"""Iterative merging of faces into super-vertices, the cluster proposals.
+
+The paper's Algorithm 1 (Yang et al., CVPR 2019, section 3.2) takes connected components above a
+threshold, splits those over the maximum size at a higher threshold, and makes super-vertices the
+nodes of the next round. Here a family of proposals is a descending sweep of thresholds over one
+similarity, each round merging the super-vertices of the one before: a component over the maximum
+size at one threshold stands split, as the components at the thresholds above it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse.csgraph import connected_components
+
+from pipeline.calibrate import Calibration
+from pipeline.formats import MEMBER_DTYPE, Groups, Round, groups_from_labels, take_groups
+
+THRESHOLD = 1.0  # standard deviations above strangers
+ROUNDS = 28
+MAX_SIZE = 20_000
+EDGE_WIDTH = 20  # nearest neighbors of a face that may become edges; the rest only measure
+SHARED_WIDTHS = (20, 80)  # neighborhoods whose overlap is a similarity: small and large people
+PAIRS_AT_ONCE = 1 << 15
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Undirected weighted edges without repeats: `a < b` int32 (E,), `weight` float32 (E,)."""
+
+    a: np.ndarray
+    b: np.ndarray
+    weight: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def take(self, chosen: np.ndarray) -> "Edges":
+        """The edges at the given indices or mask."""
+        return Edges(self.a[chosen], self.b[chosen], self.weight[chosen])
+
+
+def propose(
+    unit: np.ndarray,
+    neighbors: np.ndarray,
+    similarities: np.ndarray,
+    calibration: Calibration,
+    threshold: float = THRESHOLD,
+    rounds: int = ROUNDS,
+    step: float | None = None,
+    max_size: int = MAX_SIZE,
+) -> list[Round]:
+    """Cluster proposals of two faces or more from the affinity graph of `unit` float32 (N, D).
+
+    `neighbors` and `similarities` (cosines) are (N, k), best first. `threshold` is the lowest
+    similarity at which super-vertices merge, in standard deviations above strangers, reached in
+    `rounds` steps of `step`, by default evenly from the similarity that only one nearest neighbor
+    in fifty exceeds. No proposal has more than `max_size` faces.
+    """
+    calibrated = calibration.calibrate(similarities[:, :EDGE_WIDTH])
+    if step is None:
+        step = max(float(np.quantile(calibrated[:, 0], 0.98)) - threshold, 0) / max(rounds - 1, 1)
+    thresholds = threshold + step * np.arange(rounds - 1, -1, -1)
+    overlaps = np.linspace(0.95, 0.05, rounds)
+    edges = edges_of_graph(neighbors, calibrated)
+    sweeps = [
+        ("linked", thresholds, sweep_linked(edges, len(unit), thresholds)),
+        ("mean", thresholds, sweep_mean(unit, edges, thresholds, calibration.calibrate)),
+    ]
+    for width in SHARED_WIDTHS:
+        if width <= neighbors.shape[1] or width == SHARED_WIDTHS[0]:
+            shared = shared_neighbors(neighbors[:, :width], edges)
+            sweeps.append((f"shared {width}", overlaps, sweep_linked(shared, len(unit), overlaps)))
+    formed = [
+        (family, float(level), groups)
+        for family, levels, sweep in sweeps
+        for level, groups in zip(levels, newly_formed(sweep, max_size), strict=True)
+    ]
+    return without_repeats(formed, len(unit))
+
+
+def edges_of_graph(neighbors: np.ndarray, weights: np.ndarray) -> Edges:
+    """The undirected edges from each row to the first columns of `neighbors`, as wide as `weights`."""
+    near = neighbors[:, : weights.shape[1]]
+    rows = np.repeat(np.arange(len(near), dtype=np.int32), near.shape[1])
+    return strongest_edges(rows, near.ravel(), weights.ravel(), len(near))
+
+
+def strongest_edges(a: np.ndarray, b: np.ndarray, weight: np.ndarray, count: int) -> Edges:
+    """Edges between `count` nodes without loops; of repeats the largest weight is kept."""
+    key = np.minimum(a, b).astype(np.int64) * count + np.maximum(a, b)
+    order = np.lexsort((-weight, key))
+    key = key[order]
+    first = np.ones(len(key), bool)
+    first[1:] = key[1:] != key[:-1]
+    low, high = np.divmod(key[first], count)
+    apart = low != high
+    return Edges(low[apart].astype(np.int32), high[apart].astype(np.int32), weight[order[first][apart]])
+
+
+def shared_neighbors(neighbors: np.ndarray, edges: Edges) -> Edges:
+    """The same edges weighted by the Jaccard overlap of both ends' neighborhoods, themselves in."""
+    count, k = neighbors.shape
+    columns = np.concatenate([np.arange(count, dtype=neighbors.dtype)[:, None], neighbors], axis=1)
+    sets = csr_matrix(
+        (np.ones(columns.size, np.float32), columns.ravel(), np.arange(0, columns.size + 1, k + 1)),
+        (count, count),
+    )
+    sets.sort_indices()
+    common = np.empty(len(edges), np.float32)
+    for start in range(0, len(edges), PAIRS_AT_ONCE):
+        part = slice(start, start + PAIRS_AT_ONCE)
+        common[part] = sets[edges.a[part]].multiply(sets[edges.b[part]]).sum(axis=1).A1
+    return Edges(edges.a, edges.b, common / (2 * (k + 1) - common))
+
+
+def components(a: np.ndarray, b: np.ndarray, count: int) -> np.ndarray:
+    """The connected component of each of `count` nodes, int32 (count,), numbered by first node."""
+    graph = coo_matrix((np.ones(len(a), np.int8), (a, b)), (count, count))
+    return connected_components(graph, directed=False)[1]
+
+
+def sweep_linked(edges: Edges, count: int, thresholds: np.ndarray) -> Iterator[np.ndarray]:
+    """Connected components of the edges that reach each of the descending thresholds.
+
+    Yields a label array int32 (count,) a threshold.
+    """
+    labels = np.arange(count, dtype=np.int32)
+    order = np.argsort(-edges.weight, kind="stable")
+    bounds = np.searchsorted(-edges.weight[order], -np.asarray(thresholds), side="right")
+    for start, end in zip([0, *bounds], bounds, strict=False):
+        new = edges.take(order[start:end])
+        labels = components(labels[new.a], labels[new.b], labels.max() + 1)[labels]
+        yield labels
+
+
+def sweep_mean(
+    unit: np.ndarray, edges: Edges, thresholds: np.ndarray, calibrate: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[np.ndarray]:
+    """Average linkage along the edges, down the descending thresholds; a label array for each.
+
+    A super-vertex is the mean of its faces' unit rows, and the product of two means is the mean
+    cosine of all pairs between them. At each threshold every super-vertex joins its nearest one,
+    until no edge reaches the threshold. Average linkage never rises in a merge, so an edge's last
+    known weight bounds its present one, and only edges whose bound reaches the threshold are
+    weighed again.
+    """
+    labels = np.arange(len(unit), dtype=np.int32)
+    sums, sizes = unit, np.ones(len(unit), np.float32)
+    stale = np.zeros(len(edges), bool)
+    for threshold in thresholds:
+        while True:
+            check = np.flatnonzero(stale & (edges.weight >= threshold))
+            edges.weight[check] = calibrate(mean_cosines(sums, sizes, edges.a[check], edges.b[check]))
+            stale[check] = False
+            strong = edges.take(edges.weight >= threshold)
+            if not len(strong):
+                break
+            chosen = strong.take(nearest_edges(strong, len(sizes)))
+            merged = components(chosen.a, chosen.b, len(sizes))
+            edges, stale = contract(edges, stale, merged)
+            sums, sizes = add_up(sums, sizes, merged)
+            labels = merged[labels]
+        yield labels
+
+
+def mean_cosines(sums: np.ndarray, sizes: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Mean cosine of all pairs between super-vertices a and b, float32, the shape of a."""
+    cosines = np.empty(len(a), np.float32)
+    for start in range(0, len(a), PAIRS_AT_ONCE):
+        part = slice(start, start + PAIRS_AT_ONCE)
+        cosines[part] = np.einsum("ed,ed->e", sums[a[part]], sums[b[part]])
+    return cosines / (sizes[a] * sizes[b])
+
+
+def nearest_edges(edges: Edges, count: int) -> np.ndarray:
+    """Indices of the edges that are the strongest of one of their ends; ties go to the first edge."""
+    rank = np.empty(len(edges), np.int64)
+    rank[np.argsort(-edges.weight, kind="stable")] = np.arange(len(edges))
+    best = np.full(count, len(edges))
+    np.minimum.at(best, edges.a, rank)
+    np.minimum.at(best, edges.b, rank)
+    return np.flatnonzero((best[edges.a] == rank) | (best[edges.b] == rank))
+
+
+def contract(edges: Edges, stale: np.ndarray, merged: np.ndarray) -> tuple[Edges, np.ndarray]:
+    """Edges between merged nodes; those that touch a node merged now are made unique, and stale."""
+    count = int(merged.max()) + 1
+    grown = np.bincount(merged, minlength=count) > 1
+    a, b = merged[edges.a], merged[edges.b]
+    touched = grown[a] | grown[b]
+    again = strongest_edges(a[touched], b[touched], edges.weight[touched], count)
+    a, b = a[~touched], b[~touched]
+    joined = Edges(
+        np.concatenate([np.minimum(a, b), again.a]),
+        np.concatenate([np.maximum(a, b), again.b]),
+        np.concatenate([edges.weight[~touched], again.weight]),
+    )
+    return joined, np.concatenate([stale[~touched], np.ones(len(again), bool)])
+
+
+def add_up(sums: np.ndarray, sizes: np.ndarray, merged: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of rows and of sizes over merged nodes."""
+    nodes = np.arange(len(merged))
+    into = csr_matrix(
+        (np.ones(len(merged), np.float32), (merged, nodes)), (int(merged.max()) + 1, len(merged))
+    )
+    return into @ sums, into @ sizes
+
+
+def newly_formed(partitions: Iterator[np.ndarray], max_size: int) -> Iterator[Groups]:
+    """Of each partition, the groups that the one before did not have, of 2 to `max_size` rows."""
+    before = None
+    for labels in partitions:
+        sizes = np.bincount(labels)[labels]
+        grown = sizes > (1 if before is None else before)
+        yield groups_from_labels(np.where(grown & (sizes <= max_size), labels, -1))
+        before = sizes
+
+
+def without_repeats(formed: list[tuple[str, float, Groups]], count: int) -> list[Round]:
+    """Give each proposal to the first round that formed it; later rounds refer to it by number."""
+    key_of_row = np.random.default_rng(0).integers(0, 1 << 63, count, np.uint64)
+    keys = np.concatenate(
+        [
+            np.add.reduceat(key_of_row[groups.members], groups.offsets[:-1])
+            for _, _, groups in formed
+            if len(groups)
+        ]
+        or [np.zeros(0, np.uint64)]
+    )
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    is_new = first[inverse] == np.arange(len(keys))
+    number = (np.cumsum(is_new) - 1)[first[inverse]]
+    rounds, start = [], 0
+    for family, threshold, groups in formed:
+        here = slice(start, start + len(groups))
+        rounds.append(
+            Round(
+                family,
+                threshold,
+                take_groups(groups, np.flatnonzero(is_new[here])),
+                number[here][~is_new[here]],
+            )
+        )
+        start = here.stop
+    return rounds
+
+
+def rows_of_rounds(rounds: list[Round], usable: np.ndarray) -> list[Round]:
+    """The rounds with members numbered by row of the feature file instead of by usable row."""
+    rows = np.flatnonzero(usable).astype(MEMBER_DTYPE)
+    return [_renumber(round_, rows) for round_ in rounds]
+
+
+def usable_rows_of_rounds(rounds: list[Round], usable: np.ndarray) -> list[Round]:
+    """The inverse of `rows_of_rounds`."""
+    index = (np.cumsum(usable) - 1).astype(MEMBER_DTYPE)
+    return [_renumber(round_, index) for round_ in rounds]
+
+
+def _renumber(round_: Round, numbers: np.ndarray) -> Round:
+    groups = Groups(numbers[round_.proposals.members], round_.proposals.offsets)
+    return replace(round_, proposals=groups)

@@ -1,0 +1,91 @@
+"""Sets to train on, drawn from labelled features: other people, other sizes, other feature spaces.
+
+One labelled set is one size law and one feature space. What must hold on sets nobody has seen is
+trained on many: fewer people, capped people, people with hundreds of faces, projected features.
+"""
+
+import numpy as np
+
+LARGE = 15  # faces from which a person shows how one person's features spread
+
+
+def draw_set(rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A random set: rows float32 (N, D) and labels int64 (N,) drawn from the given ones.
+
+    Rows come scaled to length one, the labels are numbers of people of this set alone.
+    """
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    recipes = (cap_people, large_people, transplant_people, transplant_people)
+    unit, labels = recipes[rng.integers(len(recipes))](unit, labels, rng)
+    if rng.random() < 0.25:
+        unit = project(unit, rng)
+    return unit.astype(np.float32), np.unique(labels, return_inverse=True)[1]
+
+
+def cap_people(
+    unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A share of the people, each with no more faces than a cap of its own."""
+    people = np.unique(labels)
+    people = rng.choice(people, int(np.ceil(len(people) * rng.uniform(0.3, 1))), replace=False)
+    kept = capped(labels, people, 5, 1000, rng)
+    return unit[kept], labels[kept]
+
+
+def large_people(
+    unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A few of the people with most faces, and up to some hundreds of the others."""
+    people, sizes = np.unique(labels, return_counts=True)
+    by_size = people[np.argsort(-sizes, kind="stable")]
+    large, small = by_size[:12], by_size[12:]
+    some = rng.choice(large, min(int(rng.integers(2, 9)), len(large)), replace=False)
+    few = rng.choice(small, min(int(np.exp(rng.uniform(0, np.log(400)))), len(small)), replace=False)
+    kept = np.concatenate([capped(labels, some, 10, 1000, rng), capped(labels, few, 5, 1000, rng)])
+    return unit[kept], labels[kept]
+
+
+def transplant_people(
+    unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """People with many faces at the places of people with few: their spread around another mean.
+
+    There are never enough people with hundreds of faces to learn from; how a face differs from its
+    person's mean depends little on who that person is.
+    """
+    people, sizes = np.unique(labels, return_counts=True)
+    donors = people[sizes >= LARGE]
+    if not len(donors):
+        return cap_people(unit, labels, rng)
+    places = rng.permutation(people[sizes < LARGE])
+    receivers = places[: int(np.exp(rng.uniform(np.log(3), np.log(60))))]
+    others = places[len(receivers) : len(receivers) + int(np.exp(rng.uniform(0, np.log(2000))))]
+    kept = np.isin(labels, others)
+    rows, persons = [unit[kept]], [labels[kept]]
+    for receiver in receivers:
+        faces = unit[capped(labels, rng.choice(donors, 1), 20, 500, rng)]
+        mean = faces.mean(0)
+        place = unit[labels == receiver].mean(0)
+        rows.append(faces - mean + place * np.linalg.norm(mean) / np.linalg.norm(place))
+        persons.append(np.full(len(faces), receiver))
+    return np.concatenate(rows), np.concatenate(persons)
+
+
+def capped(
+    labels: np.ndarray, people: np.ndarray, least: int, most: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Rows of the given people in random order, at most a log-uniform number of each."""
+    order = rng.permutation(np.flatnonzero(np.isin(labels, people)))
+    _, person, sizes = np.unique(labels[order], return_inverse=True, return_counts=True)
+    caps = np.exp(rng.uniform(np.log(least), np.log(most), len(sizes)))
+    by_person = np.argsort(person, kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[by_person] = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return order[place < caps[person]]
+
+
+def project(unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Another feature space: a random projection to between a third and three quarters of the dimensions."""
+    dim = unit.shape[1]
+    kept = int(dim * rng.uniform(0.35, 0.75))
+    return unit @ rng.standard_normal((dim, max(kept, 2))).astype(np.float32)

@@ -1,0 +1,310 @@
+"""Train the graph network on labelled features.
+
+Reads feature files and labels, one pair a feature space; writes the weights (safetensors: one
+network a fold, whose mean is the prediction) and a model card beside them. Each network is trained
+on resampled sets of the people outside its fold and stopped by the people inside. A run that was
+stopped goes on from its last epoch.
+
+    python train.py --set mix.bin mix_labels.txt --output weights/gcn.safetensors
+"""
+
+import argparse
+import hashlib
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from common import cli
+from common.errors import InputError
+from common.progress import say, track
+from model.device import choose_device
+from model.gcn import GCN, GCNConfig, predict_iou, save_networks
+from model.training import Schedule, join_examples, train_network
+from pipeline.calibrate import calibrate_to_strangers
+from pipeline.files import digest_file, only_run, whole_file
+from pipeline.formats import Round, read_features, read_labels, take_groups
+from pipeline.graph import NEIGHBORS, nearest_neighbors, unit_rows
+from pipeline.measures import (
+    NODE_MEASURES,
+    PROPOSAL_MEASURES,
+    Graph,
+    bounded_chunks,
+    measure,
+    measured_graph,
+    score_proposals,
+    single_faces,
+)
+from pipeline.merge import propose
+from pipeline.metrics import Scores, best_iou, evaluate
+from pipeline.resample import draw_set
+from pipeline.select import cluster_index, select_clusters
+
+EXAMPLES = """  sh run_train.sh --set mix.bin mix_labels.txt --output weights/gcn.safetensors
+  sh run_train.sh --set a.bin people.txt --set b.bin people.txt --dim 128"""
+NEIGHBORHOODS = (80, 80, 50, 30)  # k of the sets drawn, the default most often
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """Features of one space with their people: rows float32 (N, D), labels int64 (N,)."""
+
+    path: Path
+    rows: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A labelled set with its affinity graph and proposals."""
+
+    graph: Graph
+    rounds: list[Round]
+    labels: np.ndarray
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The arguments of training."""
+    parser = cli.make_parser("run_train.sh", "Train the graph network on labelled features.", EXAMPLES)
+    parser.add_argument(
+        "--set",
+        type=Path,
+        nargs=2,
+        action="append",
+        required=True,
+        metavar=("FEATURES", "LABELS"),
+        help="a feature file and an identity a row; once for each feature space",
+    )
+    parser.add_argument(
+        "--dim", type=cli.positive_int, help="length of a row, where no .json lies beside the features"
+    )
+    parser.add_argument("--output", type=Path, default=Path("gcn.safetensors"), help="weights to write")
+    parser.add_argument(
+        "--folds", type=fold_count, default=4, help="parts to divide the people into, a network each"
+    )
+    parser.add_argument(
+        "--draws", type=cli.positive_int, default=16, help="resampled sets from each feature space"
+    )
+    parser.add_argument("--epochs", type=cli.positive_int, default=16, help="most epochs of a network")
+    parser.add_argument(
+        "--patience", type=cli.positive_int, default=4, help="epochs without gain before it stops"
+    )
+    parser.add_argument(
+        "--learning-rate", type=cli.positive_float, default=3e-3, help="highest learning rate"
+    )
+    parser.add_argument("--seed", type=cli.non_negative_int, default=0, help="seed of every random choice")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--restart", action="store_true", help="begin anew instead of going on")
+    return parser
+
+
+def fold_count(text: str) -> int:
+    """argparse type: at least 2."""
+    value = cli.positive_int(text)
+    if value < 2:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 2")
+    return value
+
+
+def main(args: argparse.Namespace) -> None:
+    """Train a network a fold, each scored on people it never saw; write weights and card."""
+    started = time.monotonic()
+    device = choose_device(args.device)
+    sets = [read_set(features, labels, args.dim) for features, labels in args.set]
+    with only_run(args.output.resolve().parent):
+        checkpoint = args.output.with_suffix(".checkpoint")
+        if args.restart:
+            checkpoint.unlink(missing_ok=True)
+        progress = load_progress(checkpoint, run_key(args, sets))
+        scores = [train_fold(args, sets, fold, device, progress, checkpoint) for fold in range(args.folds)]
+        with whole_file(args.output) as part:
+            save_networks(part, [network_with(weights) for weights in progress["networks"]])
+        card = model_card(args, sets, scores)
+        with whole_file(args.output.with_suffix(".md")) as part:
+            part.write_text(card, encoding="utf-8")
+        checkpoint.unlink(missing_ok=True)
+    say(card)
+    say(
+        f"{args.output}: {args.folds} networks in {time.monotonic() - started:.0f} s; "
+        f"next: sh run_predict.sh --weights {shlex.quote(str(args.output))}"
+    )
+
+
+def read_set(features_path: Path, labels_path: Path, dim: int | None) -> LabelledSet:
+    """Read one feature space; rows that could not be read are left out."""
+    features = read_features(features_path, dim)
+    labels = read_labels(labels_path, len(features.rows))
+    people = len(np.unique(labels[features.usable]))
+    if people < 8:
+        raise InputError(f"{labels_path}: {people} people are too few to train on: give labels of more")
+    return LabelledSet(features_path, np.asarray(features.rows[features.usable]), labels[features.usable])
+
+
+def run_key(args: argparse.Namespace, sets: list[LabelledSet]) -> str:
+    """What must be the same for a stopped run to go on, as a digest."""
+    options = (args.folds, args.draws, args.epochs, args.patience, args.learning_rate, args.seed)
+    digest = hashlib.sha256(repr(options).encode())
+    for set_ in sets:
+        digest.update(digest_file(set_.path).encode() + set_.labels.tobytes())
+    return digest.hexdigest()
+
+
+def train_fold(
+    args: argparse.Namespace,
+    sets: list[LabelledSet],
+    fold: int,
+    device: torch.device,
+    progress: dict[str, Any],
+    checkpoint: Path,
+) -> list[Scores]:
+    """Train one network unless it is done; its scores on its fold's people, one for each set."""
+    folds = [divide_people(set_.labels, args.folds, args.seed) for set_ in sets]
+    unseen = [
+        pose_problem(set_.rows[fold_of_row == fold], set_.labels[fold_of_row == fold])
+        for set_, fold_of_row in zip(sets, folds, strict=True)
+    ]
+    if fold == len(progress["networks"]):
+        rng = np.random.default_rng([args.seed, fold])
+        drawn = []
+        for _ in track(range(args.draws), f"fold {fold}: drawing sets", "draws"):
+            for set_, fold_of_row in zip(sets, folds, strict=True):
+                seen = fold_of_row != fold
+                rows, labels = draw_set(set_.rows[seen], set_.labels[seen], rng)
+                drawn += list(examples_of(pose_problem(rows, labels, int(rng.choice(NEIGHBORHOODS)))))
+        torch.manual_seed(args.seed + fold)
+        network = network_with(None)
+        train_network(
+            network,
+            join_examples(drawn),
+            join_examples([part for problem in unseen for part in examples_of(problem)]),
+            Schedule(args.epochs, args.patience, args.learning_rate),
+            args.seed + fold,
+            device,
+            lambda epoch, loss, held_out: say(
+                f"fold {fold} epoch {epoch}: loss {loss:.4f}, on people never seen {held_out:.4f}"
+            ),
+            progress["state"],
+            lambda state: save_progress(checkpoint, progress | {"state": state}),
+        )
+        progress["networks"].append({name: value.cpu() for name, value in network.state_dict().items()})
+        progress["state"] = None
+        save_progress(checkpoint, progress)
+    network = network_with(progress["networks"][fold])
+    return [score_problem(problem, network) for problem in unseen]
+
+
+def divide_people(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """The fold of each row, int64 (N,): whole people, large and small ones spread evenly."""
+    _, person, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    order = np.lexsort((np.random.default_rng(seed).random(len(sizes)), -sizes))
+    fold_of_person = np.empty(len(sizes), np.int64)
+    fold_of_person[order] = np.arange(len(sizes)) % folds
+    return fold_of_person[person]
+
+
+def pose_problem(rows: np.ndarray, labels: np.ndarray, k: int = NEIGHBORS) -> Problem:
+    """The affinity graph and the proposals of labelled rows, as the stages make them."""
+    unit = unit_rows(rows, np.ones(len(rows), bool))
+    neighbors, cosines = nearest_neighbors(unit, k)
+    calibration = calibrate_to_strangers(unit)
+    rounds = propose(unit, neighbors, cosines, calibration)
+    return Problem(measured_graph(unit, neighbors, cosines, calibration), rounds, labels)
+
+
+def examples_of(problem: Problem) -> Iterator[dict[str, np.ndarray]]:
+    """The measures of every proposal, each face alone among them, with the true IoU."""
+    names = ("nodes", "proposals", "owner", "edges", "edge_similarity")
+    for groups in [*(round_.proposals for round_ in problem.rounds), single_faces(len(problem.labels))]:
+        for chunk in bounded_chunks(groups):
+            part = take_groups(groups, chunk)
+            inputs = dict(zip(names, measure(problem.graph, part).inputs, strict=True))
+            yield inputs | {"iou": best_iou(part, problem.labels), "size": part.sizes}
+
+
+def score_problem(problem: Problem, network: GCN) -> Scores:
+    """How well the clusters chosen with one network match the people."""
+    scores, single_scores = score_proposals(
+        problem.graph, problem.rounds, lambda measured: predict_iou([network], *measured.inputs)
+    )
+    chosen, _ = select_clusters(problem.rounds, scores, single_scores)
+    return evaluate(problem.labels, cluster_index(chosen))
+
+
+def network_with(weights: dict[str, torch.Tensor] | None) -> GCN:
+    """A network on the CPU in evaluation mode, with the given weights or new ones."""
+    network = GCN(GCNConfig(NODE_MEASURES, PROPOSAL_MEASURES))
+    if weights is not None:
+        network.load_state_dict(weights)
+    return network.eval()
+
+
+def load_progress(path: Path, key: str) -> dict[str, Any]:
+    """What an earlier, stopped run of the same key had done, or nothing."""
+    if not path.exists():
+        return {"key": key, "networks": [], "state": None}
+    try:
+        progress = torch.load(path, weights_only=True)
+    except Exception as error:  # torch.load raises many kinds for a damaged file
+        raise InputError(f"{path}: is no checkpoint of training ({error}): remove it") from None
+    if not isinstance(progress, dict) or progress.get("key") != key:
+        raise InputError(f"{path}: is of a run with other data or options: --restart begins anew")
+    say(f"{path}: going on from there; --restart begins anew")
+    return progress
+
+
+def save_progress(path: Path, progress: dict[str, Any]) -> None:
+    """Write a checkpoint whole or not at all."""
+    with whole_file(path) as part:
+        torch.save(progress, part)
+
+
+def model_card(args: argparse.Namespace, sets: list[LabelledSet], scores: list[list[Scores]]) -> str:
+    """What the weights were trained on, and how well each network does on people it never saw."""
+    lines = [
+        f"# {args.output.name}",
+        "",
+        "Predicts the IoU of a cluster proposal with a true person from calibrated measures of the affinity",
+        "graph (`pipeline/measures.py`); serves features of any network and dimension.",
+        "",
+        f"- command: `sh run_train.sh {shlex.join(options_given(args))}`",
+        f"- seed: {args.seed}; folds: {args.folds}, by people; draws from each feature space: {args.draws}",
+    ]
+    for set_ in sets:
+        people = len(np.unique(set_.labels))
+        lines.append(
+            f"- {set_.path.name}: {len(set_.rows)} faces of {people} people, {set_.rows.shape[1]} dimensions"
+        )
+    lines += [
+        "",
+        "F on people that the network never saw, mean over folds (each fold a set of its own):",
+        "",
+        "| set | pairwise F | BCubed F | NMI |",
+        "|---|---|---|---|",
+    ]
+    for set_, of_set in zip(sets, zip(*scores, strict=True), strict=True):
+        means = 100 * np.mean([(s.pairwise.f, s.bcubed.f, s.nmi) for s in of_set], axis=0)
+        lines.append(f"| {set_.path.name} | {means[0]:.1f} | {means[1]:.1f} | {means[2]:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def options_given(args: argparse.Namespace) -> list[str]:
+    """The options that differ from the defaults, file names without their folders."""
+    words = []
+    for features, labels in args.set:
+        words += ["--set", features.name, labels.name]
+    parser = get_parser()
+    for name in ("dim", "folds", "draws", "epochs", "patience", "learning_rate", "seed"):
+        if getattr(args, name) != parser.get_default(name):
+            words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    return words
+
+
+if __name__ == "__main__":
+    hint = "run the same command again: it goes on from the last epoch"
+    sys.exit(cli.run(main, get_parser(), resume_hint=hint))
