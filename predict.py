@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from common import cli
-from common.progress import bar, say
+from common.progress import say
 from model.device import choose_device
-from model.gcn import GCN, load_networks, predict_iou
+from model.gcn import GCND, GCNS, load_networks, predictor
 from pipeline.calibrate import Calibration
 from pipeline.files import only_run
 from pipeline.formats import (
+    Features,
+    Round,
     SuperVertex,
     canonical_groups,
     groups_from_labels,
@@ -29,16 +31,12 @@ from pipeline.formats import (
     write_clusters,
 )
 from pipeline.graph import graph_of_usable_rows, unit_rows
-from pipeline.measures import (
-    NODE_MEASURES,
-    PROPOSAL_MEASURES,
-    measured_graph,
-    score_proposals,
-)
+from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES, Graph, measured_graph
+from pipeline.membership import MEMBER_MEASURES
 from pipeline.merge import usable_rows_of_rounds
-from pipeline.select import cluster_index, select_clusters
+from pipeline.people import find_people, score_groups
 
-WEIGHTS = Path(__file__).resolve().parent / "weights" / "gcn.safetensors"
+WEIGHTS = Path(__file__).resolve().parent / "weights"
 EXAMPLES = """  sh run_predict.sh
   sh run_predict.sh --features val_mobilefacenet.bin --dim 128 --output people.txt"""
 
@@ -56,30 +54,33 @@ def get_parser() -> argparse.ArgumentParser:
         "--proposals", type=Path, default=Path("super_vertex"), help="folder of run_proposal.sh"
     )
     parser.add_argument("--output", type=Path, default=Path("clusters.txt"), help="clusters to write")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="trained graph network")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of trained graph networks")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     return parser
 
 
 def main(args: argparse.Namespace) -> None:
-    """Score every proposal, choose, write."""
+    """Find the people, score their clusters, write."""
     started = time.monotonic()
     features = read_features(args.features, args.dim)
     super_vertex = read_super_vertex(args.proposals, features)
-    networks = load_networks(args.weights, NODE_MEASURES, PROPOSAL_MEASURES)
-    for network in networks:
-        network.to(choose_device(args.device))
+    device = choose_device(args.device)
+    gcn_d = load_networks(args.weights, GCND, NODE_MEASURES, PROPOSAL_MEASURES, device)
+    gcn_s = load_networks(args.weights, GCNS, MEMBER_MEASURES, PROPOSAL_MEASURES, device)
     with only_run(args.output.resolve().parent):
-        chosen, predicted = choose(
-            unit_rows(features.rows, features.usable), features.usable, super_vertex, networks
-        )
         labels = np.full(len(features.rows), -1, np.int64)
-        labels[features.usable] = cluster_index(chosen)
-        groups, order = canonical_groups(groups_from_labels(labels))
-        rows = (np.cumsum(features.usable) - 1)[groups.members[groups.offsets[:-1]]]
-        write_cluster_json(
-            args.output.with_suffix(".json"), features, super_vertex.rounds, chosen[rows], predicted[rows]
-        )
+        predicted_iou = np.ones(len(features.rows))
+        if features.usable.sum() > 1:
+            graph, rounds = usable_graph(features, super_vertex)
+            people = find_people(graph, rounds, predictor(gcn_d), predictor(gcn_s))
+            clusters = groups_from_labels(people)
+            scores = score_groups(graph, [clusters], predictor(gcn_d))
+            labels[features.usable], predicted_iou[features.usable] = people, scores[people]
+        else:
+            labels[features.usable] = 0
+        groups = canonical_groups(groups_from_labels(labels))
+        first = groups.members[groups.offsets[:-1]]
+        write_cluster_json(args.output.with_suffix(".json"), features, predicted_iou[first])
         write_clusters(args.output, groups)
     alone = int((groups.sizes == 1).sum())
     say(
@@ -88,23 +89,13 @@ def main(args: argparse.Namespace) -> None:
     )
 
 
-def choose(
-    unit: np.ndarray, usable: np.ndarray, super_vertex: SuperVertex, networks: list[GCN]
-) -> tuple[np.ndarray, np.ndarray]:
-    """For each usable row the proposal chosen, -1 for a face alone, and its predicted IoU."""
-    if len(unit) < 2:
-        return np.full(len(unit), -1, np.int64), np.ones(len(unit))
-    calibration = Calibration(**super_vertex.manifest["calibration"])
+def usable_graph(features: Features, super_vertex: SuperVertex) -> tuple[Graph, list[Round]]:
+    """The affinity graph of the rows that could be read, measured, and their proposals."""
+    usable = features.usable
     neighbors, cosines = graph_of_usable_rows(super_vertex.neighbors, super_vertex.similarities, usable)
-    graph = measured_graph(unit, neighbors, cosines, calibration)
-    rounds = usable_rows_of_rounds(super_vertex.rounds, usable)
-
-    faces = len(unit) + sum(len(round_.proposals.members) for round_ in rounds)
-    with bar(faces, "scoring", "faces") as progress:
-        scores, single_scores = score_proposals(
-            graph, rounds, lambda measured: predict_iou(networks, *measured.inputs), progress.update
-        )
-    return select_clusters(rounds, scores, single_scores)
+    calibration = Calibration(**super_vertex.manifest["calibration"])
+    graph = measured_graph(unit_rows(features.rows, usable), neighbors, cosines, calibration)
+    return graph, usable_rows_of_rounds(super_vertex.rounds, usable)
 
 
 if __name__ == "__main__":

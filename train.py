@@ -1,11 +1,11 @@
-"""Train the graph network on labelled features.
+"""Train the graph networks on labelled features.
 
-Reads feature files and labels, one pair a feature space; writes the weights (safetensors: one
-network a fold, whose mean is the prediction) and a model card beside them. Each network is trained
-on resampled sets of the people outside its fold and stopped by the people inside. A run that was
-stopped goes on from its last epoch.
+Reads feature files and labels, one pair a feature space; writes a folder with the weights of GCN-D
+and GCN-S (safetensors: one network a fold, whose mean is the prediction) and a model card. Each
+network is trained on sets drawn from the people outside its fold and stopped by the people inside.
+A run that was stopped goes on from its last epoch.
 
-    python train.py --set mix.bin mix_labels.txt --output weights/gcn.safetensors
+    python train.py --set mix.bin mix_labels.txt --output trained
 """
 
 import argparse
@@ -25,7 +25,7 @@ from common import cli
 from common.errors import InputError
 from common.progress import say, track
 from model.device import choose_device
-from model.gcn import GCN, GCNConfig, predict_iou, save_networks
+from model.gcn import GCND, GCNS, GCNConfig, Network, predictor, save_networks
 from model.training import Schedule, join_examples, train_network
 from pipeline.calibrate import calibrate_to_strangers
 from pipeline.files import digest_file, only_run, whole_file
@@ -35,18 +35,19 @@ from pipeline.measures import (
     NODE_MEASURES,
     PROPOSAL_MEASURES,
     Graph,
+    Measured,
     bounded_chunks,
     measure,
     measured_graph,
-    score_proposals,
     single_faces,
 )
+from pipeline.membership import MEMBER_MEASURES, judge_members
 from pipeline.merge import propose
-from pipeline.metrics import Scores, best_iou, evaluate
+from pipeline.metrics import Scores, best_iou, evaluate, majority
+from pipeline.people import choose_clusters, find_people
 from pipeline.resample import draw_set
-from pipeline.select import cluster_index, select_clusters
 
-EXAMPLES = """  sh run_train.sh --set mix.bin mix_labels.txt --output weights/gcn.safetensors
+EXAMPLES = """  sh run_train.sh --set mix.bin mix_labels.txt --output trained
   sh run_train.sh --set a.bin people.txt --set b.bin people.txt --dim 128"""
 NEIGHBORHOODS = (80, 80, 50, 30)  # k of the sets drawn, the default most often
 
@@ -71,7 +72,7 @@ class Problem:
 
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of training."""
-    parser = cli.make_parser("run_train.sh", "Train the graph network on labelled features.", EXAMPLES)
+    parser = cli.make_parser("run_train.sh", "Train the graph networks on labelled features.", EXAMPLES)
     parser.add_argument(
         "--set",
         type=Path,
@@ -84,7 +85,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dim", type=cli.positive_int, help="length of a row, where no .json lies beside the features"
     )
-    parser.add_argument("--output", type=Path, default=Path("gcn.safetensors"), help="weights to write")
+    parser.add_argument("--output", type=Path, default=Path("trained"), help="folder to write")
     parser.add_argument(
         "--folds", type=fold_count, default=4, help="parts to divide the people into, a network each"
     )
@@ -113,25 +114,27 @@ def fold_count(text: str) -> int:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Train a network a fold, each scored on people it never saw; write weights and card."""
+    """Train both networks for each fold, scored on people they never saw; write weights and card."""
     started = time.monotonic()
     device = choose_device(args.device)
     sets = [read_set(features, labels, args.dim) for features, labels in args.set]
-    with only_run(args.output.resolve().parent):
-        checkpoint = args.output.with_suffix(".checkpoint")
+    with only_run(args.output):
+        checkpoint = args.output / "checkpoint.pt"
         if args.restart:
             checkpoint.unlink(missing_ok=True)
         progress = load_progress(checkpoint, run_key(args, sets))
         scores = [train_fold(args, sets, fold, device, progress, checkpoint) for fold in range(args.folds)]
-        with whole_file(args.output) as part:
-            save_networks(part, [network_with(weights) for weights in progress["networks"]])
+        for network_class in (GCND, GCNS):
+            networks = [network_with(network_class, done[network_class.kind]) for done in progress["folds"]]
+            with whole_file(args.output / network_class.file_name) as part:
+                save_networks(part, networks)
         card = model_card(args, sets, scores)
-        with whole_file(args.output.with_suffix(".md")) as part:
+        with whole_file(args.output / "README.md") as part:
             part.write_text(card, encoding="utf-8")
         checkpoint.unlink(missing_ok=True)
     say(card)
     say(
-        f"{args.output}: {args.folds} networks in {time.monotonic() - started:.0f} s; "
+        f"{args.output}: {args.folds} networks of each kind in {time.monotonic() - started:.0f} s; "
         f"next: sh run_predict.sh --weights {shlex.quote(str(args.output))}"
     )
 
@@ -163,40 +166,62 @@ def train_fold(
     progress: dict[str, Any],
     checkpoint: Path,
 ) -> list[Scores]:
-    """Train one network unless it is done; its scores on its fold's people, one for each set."""
+    """Train the fold's networks unless they are done; their scores on its people, one for each set."""
     folds = [divide_people(set_.labels, args.folds, args.seed) for set_ in sets]
     unseen = [
         pose_problem(set_.rows[fold_of_row == fold], set_.labels[fold_of_row == fold])
         for set_, fold_of_row in zip(sets, folds, strict=True)
     ]
-    if fold == len(progress["networks"]):
-        rng = np.random.default_rng([args.seed, fold])
-        drawn = []
-        for _ in track(range(args.draws), f"fold {fold}: drawing sets", "draws"):
-            for set_, fold_of_row in zip(sets, folds, strict=True):
-                seen = fold_of_row != fold
-                rows, labels = draw_set(set_.rows[seen], set_.labels[seen], rng)
-                drawn += list(examples_of(pose_problem(rows, labels, int(rng.choice(NEIGHBORHOODS)))))
-        torch.manual_seed(args.seed + fold)
-        network = network_with(None)
-        train_network(
-            network,
-            join_examples(drawn),
-            join_examples([part for problem in unseen for part in examples_of(problem)]),
-            Schedule(args.epochs, args.patience, args.learning_rate),
-            args.seed + fold,
-            device,
-            lambda epoch, loss, held_out: say(
-                f"fold {fold} epoch {epoch}: loss {loss:.4f}, on people never seen {held_out:.4f}"
-            ),
-            progress["state"],
-            lambda state: save_progress(checkpoint, progress | {"state": state}),
-        )
-        progress["networks"].append({name: value.cpu() for name, value in network.state_dict().items()})
-        progress["state"] = None
-        save_progress(checkpoint, progress)
-    network = network_with(progress["networks"][fold])
-    return [score_problem(problem, network) for problem in unseen]
+    if fold == len(progress["folds"]):
+        progress["folds"].append({})
+    done = progress["folds"][fold]
+    if len(done) < 2:
+        seen = [
+            LabelledSet(set_.path, set_.rows[fold_of_row != fold], set_.labels[fold_of_row != fold])
+            for set_, fold_of_row in zip(sets, folds, strict=True)
+        ]
+        drawn = draw_problems(seen, args.draws, np.random.default_rng([args.seed, fold]), fold)
+        for network_class, examples_of in (
+            (GCND, proposal_examples),
+            (GCNS, lambda problem: member_examples(problem, network_with(GCND, done[GCND.kind]))),
+        ):
+            if network_class.kind in done:
+                continue
+            torch.manual_seed(args.seed + fold)
+            network = network_with(network_class, None)
+            train_network(
+                network,
+                join_examples([part for problem in drawn for part in examples_of(problem)]),
+                join_examples([part for problem in unseen for part in examples_of(problem)]),
+                Schedule(args.epochs, args.patience, args.learning_rate),
+                args.seed + fold,
+                device,
+                lambda epoch, loss, unseen_loss, name=network_class.__name__: say(
+                    f"fold {fold} {name} epoch {epoch}: loss {loss:.4f}, on unseen people {unseen_loss:.4f}"
+                ),
+                progress["state"],
+                lambda state: save_progress(checkpoint, progress | {"state": state}),
+            )
+            done[network_class.kind] = {name: value.cpu() for name, value in network.state_dict().items()}
+            progress["state"] = None
+            save_progress(checkpoint, progress)
+    predict_iou, predict_member = (
+        predictor([network_with(network_class, done[network_class.kind])]) for network_class in (GCND, GCNS)
+    )
+    return [
+        evaluate(problem.labels, find_people(problem.graph, problem.rounds, predict_iou, predict_member))
+        for problem in unseen
+    ]
+
+
+def draw_problems(sets: list[LabelledSet], draws: int, rng: np.random.Generator, fold: int) -> list[Problem]:
+    """`draws` resampled problems from each set."""
+    problems = []
+    for _ in track(range(draws), f"fold {fold}: drawing sets", "draws"):
+        for set_ in sets:
+            rows, labels = draw_set(set_.rows, set_.labels, rng)
+            problems.append(pose_problem(rows, labels, int(rng.choice(NEIGHBORHOODS))))
+    return problems
 
 
 def divide_people(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -217,28 +242,37 @@ def pose_problem(rows: np.ndarray, labels: np.ndarray, k: int = NEIGHBORS) -> Pr
     return Problem(measured_graph(unit, neighbors, cosines, calibration), rounds, labels)
 
 
-def examples_of(problem: Problem) -> Iterator[dict[str, np.ndarray]]:
-    """The measures of every proposal, each face alone among them, with the true IoU."""
-    names = ("nodes", "proposals", "owner", "edges", "edge_similarity")
+def proposal_examples(problem: Problem) -> Iterator[dict[str, np.ndarray]]:
+    """For GCN-D: every proposal and each face alone, with the true IoU, weighted by the root of size."""
     for groups in [*(round_.proposals for round_ in problem.rounds), single_faces(len(problem.labels))]:
         for chunk in bounded_chunks(groups):
             part = take_groups(groups, chunk)
-            inputs = dict(zip(names, measure(problem.graph, part).inputs, strict=True))
-            yield inputs | {"iou": best_iou(part, problem.labels), "size": part.sizes}
+            target = best_iou(part, problem.labels)
+            yield input_arrays(measure(problem.graph, part)) | {
+                "target": target,
+                "weight": np.sqrt(part.sizes),
+            }
 
 
-def score_problem(problem: Problem, network: GCN) -> Scores:
-    """How well the clusters chosen with one network match the people."""
-    scores, single_scores = score_proposals(
-        problem.graph, problem.rounds, lambda measured: predict_iou([network], *measured.inputs)
-    )
-    chosen, _ = select_clusters(problem.rounds, scores, single_scores)
-    return evaluate(problem.labels, cluster_index(chosen))
+def member_examples(problem: Problem, gcn_d: GCND) -> Iterator[dict[str, np.ndarray]]:
+    """For GCN-S: the faces of and around the clusters chosen with GCN-D; does the face belong?"""
+    clusters = choose_clusters(problem.graph, problem.rounds, predictor([gcn_d]))
+    person = majority(clusters, problem.labels)
+    for part in judge_members(problem.graph, clusters):
+        target = problem.labels[part.rows] == person[part.cluster]
+        yield input_arrays(part.measured) | {"target": target, "weight": np.ones(len(target))}
 
 
-def network_with(weights: dict[str, torch.Tensor] | None) -> GCN:
+def input_arrays(measured: Measured) -> dict[str, np.ndarray]:
+    """The networks' inputs by name."""
+    names = ("nodes", "proposals", "owner", "edges", "edge_similarity")
+    return dict(zip(names, measured.inputs, strict=True))
+
+
+def network_with(network_class: type[Network], weights: dict[str, torch.Tensor] | None) -> Network:
     """A network on the CPU in evaluation mode, with the given weights or new ones."""
-    network = GCN(GCNConfig(NODE_MEASURES, PROPOSAL_MEASURES))
+    node_measures = MEMBER_MEASURES if network_class.per_node else NODE_MEASURES
+    network = network_class(GCNConfig(node_measures, PROPOSAL_MEASURES))
     if weights is not None:
         network.load_state_dict(weights)
     return network.eval()
@@ -247,7 +281,7 @@ def network_with(weights: dict[str, torch.Tensor] | None) -> GCN:
 def load_progress(path: Path, key: str) -> dict[str, Any]:
     """What an earlier, stopped run of the same key had done, or nothing."""
     if not path.exists():
-        return {"key": key, "networks": [], "state": None}
+        return {"key": key, "folds": [], "state": None}
     try:
         progress = torch.load(path, weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a damaged file
@@ -267,10 +301,11 @@ def save_progress(path: Path, progress: dict[str, Any]) -> None:
 def model_card(args: argparse.Namespace, sets: list[LabelledSet], scores: list[list[Scores]]) -> str:
     """What the weights were trained on, and how well each network does on people it never saw."""
     lines = [
-        f"# {args.output.name}",
+        "# Weights of the graph networks",
         "",
-        "Predicts the IoU of a cluster proposal with a true person from calibrated measures of the affinity",
-        "graph (`pipeline/measures.py`); serves features of any network and dimension.",
+        f"`{GCND.file_name}` predicts the IoU of a cluster proposal with a true person,",
+        f"`{GCNS.file_name}` whether a face belongs to a cluster; both from calibrated measures of the affinity",
+        "graph (`pipeline/measures.py`, `pipeline/membership.py`), for features of any network and dimension.",
         "",
         f"- command: `sh run_train.sh {shlex.join(options_given(args))}`",
         f"- seed: {args.seed}; folds: {args.folds}, by people; draws from each feature space: {args.draws}",

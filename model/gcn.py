@@ -1,13 +1,16 @@
-"""The graph network that predicts a proposal's IoU with a true person.
+"""The two graph networks: one judges proposals, one the faces of a cluster.
 
-After GCN-D (Yang et al., CVPR 2019, section 3.3): graph convolutions over the affinity graph inside
-the proposal, pooling over its faces, a head that predicts IoU. Its inputs are calibrated measures
-instead of raw features, so one set of weights serves every feature space.
+After GCN-D and GCN-S (Yang et al., CVPR 2019, sections 3.3 and 3.4): graph convolutions over the
+affinity graph inside the proposal; GCN-D pools over its faces and predicts its IoU with a true
+person, GCN-S predicts for each face whether it belongs. Their inputs are calibrated measures instead
+of raw features, so one set of weights serves every feature space.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,8 +21,6 @@ from torch_geometric.nn import GraphConv, global_max_pool, global_mean_pool
 from torch_geometric.utils import scatter
 
 from common.errors import InputError
-
-FORMAT = "face-cluster-gcn-1"
 
 
 @dataclass(frozen=True)
@@ -33,32 +34,24 @@ class GCNConfig:
     head_width: int = 64
 
 
-class GCN(nn.Module):
-    """Predicts the logit of each proposal's IoU.
+class GraphLayers(nn.Module):
+    """Embeds each face with its proposal and passes messages along the proposal's edges.
 
-    Shapes: nodes float (M, node measures), proposals float (P, proposal measures), owner int64
-    (M,), edges int64 (2, E) from source to target, edge_similarity float (E,); returns (P,).
+    Shapes, here and in the networks: nodes float (M, node measures), proposals float (P, proposal
+    measures), owner int64 (M,), edges int64 (2, E) from source to target, edge_similarity float
+    (E,). Returns the faces' states, float (M, width), and the standardized proposals.
     """
 
     def __init__(self, config: GCNConfig) -> None:
         super().__init__()
-        self.config = config
-        nodes, proposals, width = len(config.node_measures), len(config.proposal_measures), config.width
-        self.node_scale = Standardize(nodes)
-        self.proposal_scale = Standardize(proposals)
-        self.embed = nn.Linear(nodes + proposals, width)
-        self.convolutions = nn.ModuleList(GraphConv(width, width) for _ in range(config.layers))
-        self.head = nn.Sequential(
-            nn.Linear(3 * width + proposals, config.head_width),
-            nn.ReLU(),
-            nn.Linear(config.head_width, config.head_width),
-            nn.ReLU(),
-            nn.Linear(config.head_width, 1),
-        )
+        self.node_scale = Standardize(len(config.node_measures))
+        self.proposal_scale = Standardize(len(config.proposal_measures))
+        self.embed = nn.Linear(len(config.node_measures) + len(config.proposal_measures), config.width)
+        self.convolutions = nn.ModuleList(GraphConv(config.width, config.width) for _ in range(config.layers))
 
     def forward(
         self, nodes: Tensor, proposals: Tensor, owner: Tensor, edges: Tensor, edge_similarity: Tensor
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         proposals = self.proposal_scale(proposals)
         x = torch.relu(self.embed(torch.cat([self.node_scale(nodes), proposals[owner]], 1)))
         strength = torch.sigmoid(edge_similarity)
@@ -66,6 +59,26 @@ class GCN(nn.Module):
         share = strength / total[edges[1]]
         for convolution in self.convolutions:
             x = x + torch.relu(convolution(x, edges, share))
+        return x, proposals
+
+
+class GCND(nn.Module):
+    """Predicts the logit of each proposal's IoU with a true person; returns float (P,)."""
+
+    kind = "face-cluster-gcn-d-1"
+    per_node = False
+    file_name = "gcn_d.safetensors"
+
+    def __init__(self, config: GCNConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = GraphLayers(config)
+        self.head = two_layer_head(3 * config.width + len(config.proposal_measures), config.head_width)
+
+    def forward(
+        self, nodes: Tensor, proposals: Tensor, owner: Tensor, edges: Tensor, edge_similarity: Tensor
+    ) -> Tensor:
+        x, proposals = self.layers(nodes, proposals, owner, edges, edge_similarity)
         count = len(proposals)
         pooled = [
             global_mean_pool(x, owner, count),
@@ -73,6 +86,33 @@ class GCN(nn.Module):
             -global_max_pool(-x, owner, count),
         ]
         return self.head(torch.cat([*pooled, proposals], 1)).squeeze(1)
+
+
+class GCNS(nn.Module):
+    """Predicts the logit that each face belongs to its cluster's person; returns float (M,)."""
+
+    kind = "face-cluster-gcn-s-1"
+    per_node = True
+    file_name = "gcn_s.safetensors"
+
+    def __init__(self, config: GCNConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = GraphLayers(config)
+        self.head = two_layer_head(config.width, config.head_width)
+
+    def forward(
+        self, nodes: Tensor, proposals: Tensor, owner: Tensor, edges: Tensor, edge_similarity: Tensor
+    ) -> Tensor:
+        x, _ = self.layers(nodes, proposals, owner, edges, edge_similarity)
+        return self.head(x).squeeze(1)
+
+
+def two_layer_head(inputs: int, width: int) -> nn.Sequential:
+    """Two hidden layers and one output."""
+    return nn.Sequential(
+        nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)
+    )
 
 
 class Standardize(nn.Module):
@@ -92,72 +132,74 @@ class Standardize(nn.Module):
         return (values - self.mean) / self.deviation
 
 
-def predict_iou(
-    networks: list[GCN],
-    nodes: np.ndarray,
-    proposals: np.ndarray,
-    owner: np.ndarray,
-    edges: np.ndarray,
-    edge_similarity: np.ndarray,
-) -> np.ndarray:
-    """The networks' mean prediction of IoU, float32 (P,), for arrays shaped as `GCN.forward` takes them."""
+Network = TypeVar("Network", GCND, GCNS)
+
+
+def predictor(networks: list[Network]) -> Callable[[Any], np.ndarray]:
+    """A function from measures, whose `inputs` are arrays in the order of `forward`, to the networks'
+    mean probability, float32."""
     device = next(networks[0].parameters()).device
-    inputs = [torch.from_numpy(a).to(device) for a in (nodes, proposals, owner, edges, edge_similarity)]
-    with torch.inference_mode():
-        predictions = [torch.sigmoid(network(*inputs)) for network in networks]
-    return torch.stack(predictions).mean(0).cpu().numpy()
+
+    def predict(measured: Any) -> np.ndarray:
+        tensors = [torch.from_numpy(array).to(device) for array in measured.inputs]
+        with torch.inference_mode():
+            predictions = [torch.sigmoid(network(*tensors)) for network in networks]
+        return torch.stack(predictions).mean(0).cpu().numpy()
+
+    return predict
 
 
-def save_networks(path: Path, networks: list[GCN]) -> None:
-    """Write an ensemble of networks of one configuration as one safetensors file."""
+def save_networks(path: Path, networks: list[Network]) -> None:
+    """Write networks of one kind and configuration as one safetensors file."""
     tensors = {
         f"{number}.{name}": tensor.contiguous()
         for number, network in enumerate(networks)
         for name, tensor in network.state_dict().items()
     }
-    metadata = {
-        "format": FORMAT,
-        "networks": str(len(networks)),
-        "config": json.dumps(asdict(networks[0].config)),
-    }
-    save_file(tensors, path, metadata)
+    config = json.dumps(asdict(networks[0].config))
+    save_file(tensors, path, {"kind": networks[0].kind, "networks": str(len(networks)), "config": config})
 
 
 def load_networks(
-    path: Path, node_measures: tuple[str, ...], proposal_measures: tuple[str, ...]
-) -> list[GCN]:
-    """Read the networks of `save_networks`, in evaluation mode, checked against the measures at hand.
+    folder: Path,
+    network_class: type[Network],
+    node_measures: tuple[str, ...],
+    proposal_measures: tuple[str, ...],
+    device: torch.device,
+) -> list[Network]:
+    """Read the networks of `save_networks` for evaluation, checked against the measures at hand.
 
     Raises `InputError` where the file is missing, damaged, of another kind, or made for other inputs.
     """
+    path = folder / network_class.file_name
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise InputError(f"{path}: not found: give --weights the path of a trained network") from None
+        raise InputError(f"{path}: not found: give --weights a folder of `sh run_train.sh`") from None
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path}: is no whole safetensors file ({error}): fetch it or train it again"
         ) from None
     try:
-        if metadata["format"] != FORMAT:
+        if metadata["kind"] != network_class.kind:
             raise ValueError
         config = GCNConfig(**json.loads(metadata["config"]))
-        networks = [GCN(config) for _ in range(int(metadata["networks"]))]
+        networks = [network_class(config) for _ in range(int(metadata["networks"]))]
     except (KeyError, ValueError, TypeError, RuntimeError):
         raise InputError(
-            f"{path}: is not a network of `sh run_train.sh`: give --weights one that is"
+            f"{path}: is not the network it should be: give --weights a folder of `sh run_train.sh`"
         ) from None
     if (tuple(config.node_measures), tuple(config.proposal_measures)) != (node_measures, proposal_measures):
         raise InputError(f"{path}: was trained on other measures than this version takes: train it again")
     for number, network in enumerate(networks):
-        _load_strictly(path, network, number, tensors)
-        network.eval()
-    return networks
+        load_strictly(path, network, number, tensors)
+    return [network.to(device) for network in networks]
 
 
-def _load_strictly(path: Path, network: GCN, number: int, tensors: dict[str, Tensor]) -> None:
+def load_strictly(path: Path, network: Network, number: int, tensors: dict[str, Tensor]) -> None:
+    """Give one network of a file its weights; the first name that does not fit is an `InputError`."""
     expected = network.state_dict()
     for name, tensor in expected.items():
         got = tensors.get(f"{number}.{name}")
@@ -167,3 +209,4 @@ def _load_strictly(path: Path, network: GCN, number: int, tensors: dict[str, Ten
             )
             raise InputError(f"{path}: {number}.{name} {found}: train it again")
     network.load_state_dict({name: tensors[f"{number}.{name}"] for name in expected})
+    network.eval()

@@ -1,6 +1,6 @@
 """Training of the graph network: examples in memory, batches of proposals, early stopping."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.gcn import GCN
+from model.gcn import Network
 
-PROPOSALS_A_BATCH = 1024
+NODES_A_BATCH = 1500
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,12 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Examples:
-    """Measured proposals with the truth: inputs as `GCN.forward` takes them, and per proposal
-    `iou` float (P,) and `size` float (P,); proposal p has nodes `node_offsets[p]` up to
-    `node_offsets[p + 1]`, and so for edges."""
+    """Measured proposals with the truth.
+
+    Inputs as the networks take them; `target` and `weight` float, one a proposal for GCN-D and one
+    a node for GCN-S. Proposal p has nodes `node_offsets[p]` up to `node_offsets[p + 1]`, and so for
+    edges.
+    """
 
     nodes: Tensor
     proposals: Tensor
@@ -34,15 +37,15 @@ class Examples:
     edge_similarity: Tensor
     node_offsets: Tensor
     edge_offsets: Tensor
-    iou: Tensor
-    size: Tensor
+    target: Tensor
+    weight: Tensor
 
     def __len__(self) -> int:
-        return len(self.iou)
+        return len(self.proposals)
 
 
 def join_examples(parts: list[dict[str, np.ndarray]]) -> Examples:
-    """Join measured parts: dictionaries with the arrays of `GCN.forward` and `iou`, `size`."""
+    """Join measured parts: dictionaries with the networks' inputs, `target`, `weight`."""
     counts = np.array([(len(part["nodes"]), len(part["proposals"])) for part in parts])
     first_node, first_proposal = (np.cumsum(counts, 0) - counts).T
     owner = np.concatenate([part["owner"] + first for part, first in zip(parts, first_proposal, strict=True)])
@@ -62,25 +65,37 @@ def join_examples(parts: list[dict[str, np.ndarray]]) -> Examples:
         edge_similarity=joined("edge_similarity"),
         node_offsets=offsets(owner),
         edge_offsets=offsets(owner[edges[1]]),
-        iou=joined("iou"),
-        size=joined("size"),
+        target=joined("target"),
+        weight=joined("weight"),
     )
 
 
-def take_batch(examples: Examples, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The inputs of `GCN.forward` for the chosen proposals, int64 (B,)."""
+def take_batch(
+    examples: Examples, chosen: Tensor, per_node: bool
+) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+    """The networks' inputs for the chosen proposals, int64 (B,), with their targets and weights."""
     nodes, node_counts = _ranges(examples.node_offsets, chosen)
     edges, edge_counts = _ranges(examples.edge_offsets, chosen)
     first = torch.cumsum(node_counts, 0) - node_counts
     shift = torch.repeat_interleave(first - examples.node_offsets[chosen], edge_counts)
     owner = torch.repeat_interleave(torch.arange(len(chosen)), node_counts)
-    return (
+    inputs = (
         examples.nodes[nodes],
         examples.proposals[chosen],
         owner,
         examples.edges[:, edges] + shift,
         examples.edge_similarity[edges],
     )
+    judged = nodes if per_node else chosen
+    return inputs, examples.target[judged], examples.weight[judged]
+
+
+def batches(examples: Examples, order: Tensor) -> Iterator[Tensor]:
+    """Split proposals, int64 (P,) in any order, into batches of about NODES_A_BATCH nodes."""
+    counts = (examples.node_offsets[1:] - examples.node_offsets[:-1])[order]
+    number = torch.cumsum(counts, 0) // NODES_A_BATCH
+    _, sizes = torch.unique_consecutive(number, return_counts=True)
+    yield from order.split(sizes.tolist())
 
 
 def _ranges(offsets: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,7 +105,7 @@ def _ranges(offsets: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def train_network(
-    network: GCN,
+    network: Network,
     train: Examples,
     validation: Examples,
     schedule: Schedule,
@@ -102,17 +117,17 @@ def train_network(
 ) -> None:
     """Train until the validation loss has not fallen for some epochs; the network gets its best weights.
 
-    The loss is the cross-entropy with the true IoU, weighted by the root of a proposal's size.
-    `report` gets each epoch's number, training loss and validation loss; `checkpoint` gets a state
-    to go on from, which may be given again as `state`.
+    The loss is the weighted cross-entropy with the targets. `report` gets each epoch's number,
+    training loss and validation loss; `checkpoint` gets a state to go on from, which may be given
+    again as `state`.
     """
-    network.node_scale.fit(train.nodes)
-    network.proposal_scale.fit(train.proposals)
+    network.layers.node_scale.fit(train.nodes)
+    network.layers.proposal_scale.fit(train.proposals)
     network.to(device)
     optimizer = torch.optim.AdamW(network.parameters(), schedule.learning_rate, weight_decay=1e-3)
-    batches = -(-len(train) // PROPOSALS_A_BATCH)
+    most_batches = schedule.epochs * (len(train.nodes) // NODES_A_BATCH + 1)
     rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, schedule.learning_rate, total_steps=schedule.epochs * batches, pct_start=0.1
+        optimizer, schedule.learning_rate, total_steps=most_batches, pct_start=0.1
     )
     progress: dict[str, Any] = {
         "epoch": -1,
@@ -128,18 +143,10 @@ def train_network(
     for epoch in range(progress["epoch"] + 1, schedule.epochs):
         if epoch - progress["best_epoch"] > schedule.patience:
             break
-        network.train()
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(1000 * seed + epoch))
-        losses = []
-        for chosen in order.split(PROPOSALS_A_BATCH):
-            loss = _loss(network, train, chosen, device)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            rate.step()
-            losses.append(loss.item())
+        train_loss = _one_epoch(network, train, order, device, optimizer, rate)
         validation_loss = _mean_loss(network, validation, device)
-        report(epoch, float(np.mean(losses)), validation_loss)
+        report(epoch, train_loss, validation_loss)
         progress["epoch"] = epoch
         if validation_loss < progress["best_loss"]:
             progress |= {"best_loss": validation_loss, "best_epoch": epoch, "best": _copy(network)}
@@ -155,24 +162,46 @@ def train_network(
     network.eval()
 
 
-def _copy(network: GCN) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+def _one_epoch(
+    network: Network,
+    examples: Examples,
+    order: Tensor,
+    device: torch.device,
+    optimizer: torch.optim.Optimizer,
+    rate: torch.optim.lr_scheduler.LRScheduler,
+) -> float:
+    network.train()
+    losses = []
+    for chosen in batches(examples, order):
+        loss, weight = _loss(network, examples, chosen, device)
+        optimizer.zero_grad()
+        (loss / weight).backward()
+        optimizer.step()
+        rate.step()
+        losses.append(float(loss.detach() / weight))
+    return float(np.mean(losses))
 
 
-def _loss(network: GCN, examples: Examples, chosen: Tensor, device: torch.device) -> Tensor:
-    logits = network(*(tensor.to(device) for tensor in take_batch(examples, chosen)))
-    weight = examples.size[chosen].sqrt().to(device)
-    loss = nn.functional.binary_cross_entropy_with_logits(
-        logits, examples.iou[chosen].to(device), reduction="none"
-    )
-    return (loss * weight).sum() / weight.sum()
-
-
-def _mean_loss(network: GCN, examples: Examples, device: torch.device) -> float:
+def _mean_loss(network: Network, examples: Examples, device: torch.device) -> float:
     network.eval()
     with torch.inference_mode():
-        losses = [
-            float(_loss(network, examples, chosen, device)) * float(examples.size[chosen].sqrt().sum())
-            for chosen in torch.arange(len(examples)).split(PROPOSALS_A_BATCH)
+        parts = [
+            _loss(network, examples, chosen, device)
+            for chosen in batches(examples, torch.arange(len(examples)))
         ]
-    return sum(losses) / float(examples.size.sqrt().sum())
+    return float(sum(loss for loss, _ in parts) / sum(weight for _, weight in parts))
+
+
+def _loss(
+    network: Network, examples: Examples, chosen: Tensor, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    inputs, target, weight = take_batch(examples, chosen, network.per_node)
+    logits = network(*(tensor.to(device) for tensor in inputs))
+    loss = nn.functional.binary_cross_entropy_with_logits(
+        logits, target.to(device), weight.to(device), reduction="sum"
+    )
+    return loss, weight.sum().to(device)
+
+
+def _copy(network: Network) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}

@@ -225,11 +225,10 @@ def take_groups(groups: Groups, chosen: np.ndarray) -> Groups:
 # --- clusters.txt and clusters.json ------------------------------------------------------------
 
 
-def canonical_groups(groups: Groups) -> tuple[Groups, np.ndarray]:
-    """Groups in the order of `clusters.txt` (by size, then first id), and the permutation used."""
+def canonical_groups(groups: Groups) -> Groups:
+    """Groups in the order of `clusters.txt`: by size, then first id."""
     first = groups.members[groups.offsets[:-1]]
-    order = np.lexsort((first, -groups.sizes))
-    return take_groups(groups, order), order
+    return take_groups(groups, np.lexsort((first, -groups.sizes)))
 
 
 def write_clusters(path: Path, groups: Groups) -> None:
@@ -462,25 +461,14 @@ def _read_round(folder: Path, entry: dict[str, Any], usable: np.ndarray, earlier
 # --- clusters.json -----------------------------------------------------------------------------
 
 
-def write_cluster_json(
-    path: Path, features: Features, rounds: list[Round], chosen: np.ndarray, predicted_iou: np.ndarray
-) -> None:
-    """Write `clusters.json`: for each line of `clusters.txt` its predicted IoU and proposal.
-
-    `chosen` int64 (C,) numbers proposals over all rounds, -1 for a line that none gave;
-    `predicted_iou` float (C,).
-    """
-    sizes = np.cumsum([len(round_.proposals) for round_ in rounds])
-    number = np.searchsorted(sizes, chosen, side="right")
-    first = np.append(0, sizes)[number]
+def write_cluster_json(path: Path, features: Features, predicted_iou: np.ndarray) -> None:
+    """Write `clusters.json`: for each line of `clusters.txt` its predicted IoU, float (C,)."""
     write_json(
         path,
         {
             "format": 1,
-            "count": len(chosen),
+            "count": len(predicted_iou),
             "features_sha256": feature_digest(features),
-            "predicted_iou": np.round(predicted_iou, 4).tolist(),
-            "round": [f"round_{n:03d}" if c >= 0 else None for n, c in zip(number, chosen, strict=True)],
-            "index": [i if i >= 0 else None for i in np.where(chosen >= 0, chosen - first, -1).tolist()],
+            "predicted_iou": np.round(predicted_iou.astype(float), 4).tolist(),
         },
     )

@@ -3,13 +3,13 @@
 No raw coordinate of a feature enters, so one network serves features of any origin and dimension.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.calibrate import Calibration
-from pipeline.formats import MEMBER_DTYPE, OFFSET_DTYPE, Groups, Round, take_groups
+from pipeline.formats import MEMBER_DTYPE, OFFSET_DTYPE, Groups, labels_from_groups
 
 NODE_MEASURES = (
     "nearest inside",
@@ -40,6 +40,7 @@ PROPOSAL_MEASURES = (
     "tenth nearest, median",
     "last neighbor, median",
 )
+HIGHEST_OUTSIDER = NODE_MEASURES.index("similarity of the nearest outside face to the proposal")
 FACES_A_PROPOSAL = 64  # of a larger proposal, this many faces are measured
 NODES_AT_ONCE = 1 << 15
 EDGES_A_NODE = 8
@@ -124,17 +125,52 @@ def bounded_chunks(groups: Groups) -> Iterator[np.ndarray]:
 
 def measure(graph: Graph, groups: Groups) -> Measured:
     """Measure proposals that do not overlap, at least one, given as groups of rows of the graph."""
-    calibrate = graph.calibration.calibrate
-    starts, sizes = groups.offsets[:-1], groups.sizes
-    owner_of_row = np.full(len(graph.unit), -1, np.int32)
-    owner_of_row[groups.members] = groups.owners
+    owner_of_row = labels_from_groups(groups, len(graph.unit))
     sums, rest = similarity_to_rest(graph, groups)
-
     kept = spread_sample(rest, groups)
-    rows, owner, rest_of_node = groups.members[kept].astype(np.int64), groups.owners[kept], rest[kept]
-    size = sizes[owner].astype(np.float32)
+    rows, owner = groups.members[kept].astype(np.int64), groups.owners[kept]
+    nodes, inside = measure_nodes(graph, rows, owner, rest[kept], owner_of_row, sums, groups.sizes)
+    proposals = measure_groups(graph, groups, sums, rest, nodes, owner)
+    edges, edge_similarity = inner_edges(graph, rows, inside, np.ones(len(rows), bool))
+    return Measured(nodes, proposals, rows, owner, edges, edge_similarity)
+
+
+def measure_groups(
+    graph: Graph, groups: Groups, sums: np.ndarray, rest: np.ndarray, nodes: np.ndarray, owner: np.ndarray
+) -> np.ndarray:
+    """PROPOSAL_MEASURES, float32 (G, 10); `nodes` and ascending `owner` are of some of the members."""
+    sizes = groups.sizes
+    squares = np.einsum("pd,pd->p", sums, sums)
+    mean_pair = graph.calibration.calibrate((squares - sizes) / np.maximum(sizes * (sizes - 1), 1))
+    first_node = np.searchsorted(owner, np.arange(len(groups)))
+    return np.column_stack(
+        [
+            np.log(sizes),
+            np.where(sizes > 1, mean_pair, NONE),
+            np.minimum.reduceat(rest, groups.offsets[:-1]),
+            np.maximum.reduceat(nodes[:, HIGHEST_OUTSIDER], first_node),
+            np.tile(graph.context, (len(groups), 1)),
+        ]
+    ).astype(np.float32)
+
+
+def measure_nodes(
+    graph: Graph,
+    rows: np.ndarray,
+    owner: np.ndarray,
+    rest: np.ndarray,
+    owner_of_row: np.ndarray,
+    sums: np.ndarray,
+    sizes: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """NODE_MEASURES of faces against groups, float32 (M, 15), and which neighbors are inside, (M, k).
+
+    `rows` (M,) are the faces, `owner` (M,) the group each is measured against, `rest` (M,) its mean
+    similarity to that group's other faces; `owner_of_row` (N,) is the group of every face, -1 for
+    none; `sums` (G, D) and `sizes` (G,) are the groups' sums of unit rows and their sizes.
+    """
     near, weight = graph.neighbors[rows], graph.similarities[rows]
-    k = near.shape[1]
+    k, size = near.shape[1], sizes[owner].astype(np.float32)
     inside = owner_of_row[near] == owner[:, None]
     outside = ~inside
     count_inside, some_outside = inside.sum(1), outside.any(1)
@@ -142,7 +178,6 @@ def measure(graph: Graph, groups: Groups) -> Measured:
     nearest_outside = first_weight(outside, weight)
     stranger = near[np.arange(len(rows)), np.minimum(rank, k - 1)]
     stranger_to_all = np.einsum("md,md->m", graph.unit[stranger], sums[owner]) / size
-    stranger_to_all = np.where(some_outside, calibrate(stranger_to_all), NONE)
     strength = np.maximum(weight - 2, 0)
     nodes = np.stack(
         [
@@ -152,8 +187,8 @@ def measure(graph: Graph, groups: Groups) -> Measured:
             nearest_outside,
             first_weight(outside & (np.cumsum(outside, 1) == 3), weight),
             np.log1p(rank) / np.log1p(np.minimum(size, k)),
-            rest_of_node,
-            stranger_to_all,
+            rest,
+            np.where(some_outside, graph.calibration.calibrate(stranger_to_all), NONE),
             nearest_outside - np.where(some_outside, graph.similarities[stranger, 0], 0),
             (strength * inside).sum(1) / np.maximum(strength.sum(1), 1e-6),
             weight[:, 0],
@@ -163,28 +198,26 @@ def measure(graph: Graph, groups: Groups) -> Measured:
             graph.in_degree[rows, 1],
         ],
         1,
-    ).astype(np.float32)
+    )
+    return nodes.astype(np.float32), inside
 
-    squares = np.einsum("pd,pd->p", sums, sums)
-    mean_pair = calibrate((squares - sizes) / np.maximum(sizes * (sizes - 1), 1))
-    node_starts = np.searchsorted(owner, np.arange(len(groups)))
-    proposals = np.column_stack(
-        [
-            np.log(sizes),
-            np.where(sizes > 1, mean_pair, NONE),
-            np.minimum.reduceat(rest, starts),
-            np.maximum.reduceat(stranger_to_all, node_starts),
-            np.tile(graph.context, (len(groups), 1)),
-        ]
-    ).astype(np.float32)
 
+def inner_edges(
+    graph: Graph, rows: np.ndarray, inside: np.ndarray, sends: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Edges int64 (2, E) to each node from its nearest neighbors inside, and their similarity.
+
+    `rows` (M,) are the nodes' faces, `inside` (M, k) says which neighbors share the group; only nodes
+    where `sends`, bool (M,), has no face twice, are sources.
+    """
+    near = graph.neighbors[rows]
     node_of_row = np.full(len(graph.unit), -1, np.int32)
-    node_of_row[rows] = np.arange(len(rows))
+    node_of_row[rows[sends]] = np.flatnonzero(sends)
     linked = inside & (np.cumsum(inside, 1) <= EDGES_A_NODE)
     linked[linked] = node_of_row[near[linked]] >= 0
     target, column = np.nonzero(linked)
     edges = np.stack([node_of_row[near[target, column]].astype(np.int64), target])
-    return Measured(nodes, proposals, rows, owner, edges, weight[target, column])
+    return edges, graph.similarities[rows[target], column]
 
 
 def similarity_to_rest(graph: Graph, groups: Groups) -> tuple[np.ndarray, np.ndarray]:
@@ -224,26 +257,6 @@ def first_weight(mask: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """The weight at the first true entry of each row of (M, k) arrays, NONE where there is none."""
     at, column = np.arange(len(mask)), mask.argmax(1)
     return np.where(mask[at, column], weight[at, column], NONE)
-
-
-def score_proposals(
-    graph: Graph,
-    rounds: list[Round],
-    predict: Callable[[Measured], np.ndarray],
-    advance: Callable[[int], object] = lambda faces: None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted IoU of each proposal, numbered over all rounds, and of each face alone; float32.
-
-    `predict` maps measures to one score a proposal. `advance` is called with the faces done.
-    """
-    alone = single_faces(len(graph.unit))
-    scores = []
-    for groups in [*(round_.proposals for round_ in rounds), alone]:
-        for chunk in bounded_chunks(groups):
-            scores.append(predict(measure(graph, take_groups(groups, chunk))))
-            advance(int(groups.sizes[chunk].sum()))
-    all_scores = np.concatenate(scores).astype(np.float32)
-    return all_scores[: -len(alone)], all_scores[-len(alone) :]
 
 
 def single_faces(count: int) -> Groups:

@@ -7,7 +7,7 @@ similarity, each round merging the super-vertices of the one before: a component
 size at one threshold stands split, as the components at the thresholds above it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -64,9 +64,10 @@ def propose(
     thresholds = threshold + step * np.arange(rounds - 1, -1, -1)
     overlaps = np.linspace(0.95, 0.05, rounds)
     edges = edges_of_graph(neighbors, calibrated)
+    ones = np.ones(len(unit), np.float32)
     sweeps = [
         ("linked", thresholds, sweep_linked(edges, len(unit), thresholds)),
-        ("mean", thresholds, sweep_mean(unit, edges, thresholds, calibration.calibrate)),
+        ("mean", thresholds, sweep_mean(unit, ones, edges, thresholds, calibration.calibrate)),
     ]
     for width in SHARED_WIDTHS:
         if width <= neighbors.shape[1] or width == SHARED_WIDTHS[0]:
@@ -77,6 +78,28 @@ def propose(
         for family, levels, sweep in sweeps
         for level, groups in zip(levels, newly_formed(sweep, max_size), strict=True)
     ]
+    return without_repeats(formed, len(unit))
+
+
+def propose_joins(
+    unit: np.ndarray,
+    neighbors: np.ndarray,
+    similarities: np.ndarray,
+    calibration: Calibration,
+    labels: np.ndarray,
+) -> list[Round]:
+    """One more sweep with clusters as the super-vertices: proposals that join some of them.
+
+    `similarities` are calibrated; `labels` int (N,) are the clusters, numbered from 0.
+    """
+    sums, sizes = add_up(unit, np.ones(len(unit), np.float32), labels)
+    near = edges_of_graph(neighbors, similarities)
+    between = strongest_edges(labels[near.a], labels[near.b], near.weight, len(sizes))
+    weight = calibration.calibrate(mean_cosines(sums, sizes, between.a, between.b))
+    thresholds = np.linspace(max(float(weight.max(initial=0)), THRESHOLD), THRESHOLD, ROUNDS)
+    partitions = sweep_mean(sums, sizes, replace(between, weight=weight), thresholds, calibration.calibrate)
+    joined = newly_formed((nodes[labels] for nodes in partitions), MAX_SIZE, np.bincount(labels)[labels])
+    formed = [("joined", float(t), groups) for t, groups in zip(thresholds, joined, strict=True)]
     return without_repeats(formed, len(unit))
 
 
@@ -136,18 +159,21 @@ def sweep_linked(edges: Edges, count: int, thresholds: np.ndarray) -> Iterator[n
 
 
 def sweep_mean(
-    unit: np.ndarray, edges: Edges, thresholds: np.ndarray, calibrate: Callable[[np.ndarray], np.ndarray]
+    sums: np.ndarray,
+    sizes: np.ndarray,
+    edges: Edges,
+    thresholds: np.ndarray,
+    calibrate: Callable[[np.ndarray], np.ndarray],
 ) -> Iterator[np.ndarray]:
     """Average linkage along the edges, down the descending thresholds; a label array for each.
 
-    A super-vertex is the mean of its faces' unit rows, and the product of two means is the mean
-    cosine of all pairs between them. At each threshold every super-vertex joins its nearest one,
-    until no edge reaches the threshold. Average linkage never rises in a merge, so an edge's last
-    known weight bounds its present one, and only edges whose bound reaches the threshold are
-    weighed again.
+    Nodes are super-vertices: `sums` float32 (C, D) of their faces' unit rows, `sizes` float32 (C,).
+    The product of two means is the mean cosine of all pairs between them, which `edges` are
+    weighted by, calibrated. At each threshold every node joins its nearest one, until no edge
+    reaches the threshold. Average linkage never rises in a merge, so an edge's last known weight
+    bounds its present one, and only edges whose bound reaches the threshold are weighed again.
     """
-    labels = np.arange(len(unit), dtype=np.int32)
-    sums, sizes = unit, np.ones(len(unit), np.float32)
+    labels = np.arange(len(sizes), dtype=np.int32)
     stale = np.zeros(len(edges), bool)
     for threshold in thresholds:
         while True:
@@ -209,13 +235,16 @@ def add_up(sums: np.ndarray, sizes: np.ndarray, merged: np.ndarray) -> tuple[np.
     return into @ sums, into @ sizes
 
 
-def newly_formed(partitions: Iterator[np.ndarray], max_size: int) -> Iterator[Groups]:
-    """Of each partition, the groups that the one before did not have, of 2 to `max_size` rows."""
-    before = None
+def newly_formed(
+    partitions: Iterable[np.ndarray], max_size: int, before: np.ndarray | int = 1
+) -> Iterator[Groups]:
+    """Of each partition, the groups that the one before did not have, of at most `max_size` rows.
+
+    `before` is the size of each row's group before the first partition.
+    """
     for labels in partitions:
         sizes = np.bincount(labels)[labels]
-        grown = sizes > (1 if before is None else before)
-        yield groups_from_labels(np.where(grown & (sizes <= max_size), labels, -1))
+        yield groups_from_labels(np.where((sizes > before) & (sizes <= max_size), labels, -1))
         before = sizes
 
 

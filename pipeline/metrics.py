@@ -124,6 +124,13 @@ def _entropy(shares: np.ndarray) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
+def majority(clusters: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The label that most rows of each cluster have, the smallest of equals; both int64 (N,)."""
+    values, place = np.unique(labels, return_inverse=True)
+    table = coo_matrix((np.ones(len(labels)), (clusters, place))).tocsr()
+    return values[np.asarray(table.argmax(axis=1)).ravel()]
+
+
 def best_iou(groups: Groups, labels: np.ndarray) -> np.ndarray:
     """Each group's highest IoU with a true person, float64 (G,); `labels` int64 (N,) by row."""
     _, person = np.unique(labels, return_inverse=True)

@@ -5,11 +5,22 @@ found exactly, from small to large. Families overlap one another; of any two sol
 one is taken in each place where they differ.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.formats import MEMBER_DTYPE, OFFSET_DTYPE, Groups, Round, take_groups
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Disjoint clusters: for each row its proposal, int64 (N,), -1 for a row alone, and the predicted
+    IoU of its cluster, float64 (N,)."""
+
+    chosen: np.ndarray
+    score: np.ndarray
 
 
 def rank_and_deoverlap(groups: Groups, scores: np.ndarray, count: int) -> np.ndarray:
@@ -27,50 +38,44 @@ def rank_and_deoverlap(groups: Groups, scores: np.ndarray, count: int) -> np.nda
     return np.append(order, -1)[best]
 
 
-def best_antichain(
-    levels: list[tuple[np.ndarray, Groups]], scores: np.ndarray, single_scores: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def best_antichain(levels: list[tuple[np.ndarray, Groups]], scores: np.ndarray, start: Solution) -> Solution:
     """The disjoint choice among nested proposals with the largest sum of size times score.
 
     `levels` are one family's proposals from small to large: proposal numbers int64 (P,) and their
-    rows. `scores` is indexed by proposal number, `single_scores` (N,) by row. Returns for each row
-    the proposal chosen, int64, -1 where the row stays alone, and its score.
+    rows. `scores` is indexed by proposal number. `start` is the finest choice.
     """
-    chosen = np.full(len(single_scores), -1, np.int64)
-    score = single_scores.astype(np.float64)
+    chosen, score = start.chosen.copy(), start.score.copy()
     for numbers, groups in levels:
-        if not len(groups):
-            continue
-        below = np.add.reduceat(score[groups.members], groups.offsets[:-1]) / groups.sizes
-        better = (scores[numbers] > below)[groups.owners]
-        rows, owners = groups.members[better], groups.owners[better]
-        chosen[rows], score[rows] = numbers[owners], scores[numbers[owners]]
-    return chosen, score
+        if len(groups):
+            below = np.add.reduceat(score[groups.members], groups.offsets[:-1]) / groups.sizes
+            better = (scores[numbers] > below)[groups.owners]
+            rows, owners = groups.members[better], groups.owners[better]
+            chosen[rows], score[rows] = numbers[owners], scores[numbers[owners]]
+    return Solution(chosen, score)
 
 
-def better_in_each_place(
-    first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Join two solutions of `best_antichain`: where clusters overlap, the side with more score.
+def better_in_each_place(first: Solution, second: Solution) -> Solution:
+    """Join two solutions: where clusters overlap, the side with more score.
 
     A place is a connected component of the overlaps between clusters of the two, so no cluster is
     cut; ties go to the first.
     """
-    (chosen_1, score_1), (chosen_2, score_2) = first, second
-    count = len(chosen_1)
-    cluster_1, cluster_2 = cluster_index(chosen_1), cluster_index(chosen_2)
+    count = len(first.chosen)
+    cluster_1, cluster_2 = cluster_index(first.chosen), cluster_index(second.chosen)
     shape = (int(cluster_1.max()) + 1, int(cluster_2.max()) + 1)
     overlap = coo_matrix(
         (np.ones(count, np.int8), (cluster_1, cluster_2 + shape[0])), (sum(shape), sum(shape))
     )
     place = connected_components(overlap, directed=False)[1][cluster_1]
-    gain = np.bincount(place, weights=score_2 - score_1)
+    gain = np.bincount(place, weights=second.score - first.score)
     second_wins = gain[place] > 1e-9
-    return np.where(second_wins, chosen_2, chosen_1), np.where(second_wins, score_2, score_1)
+    return Solution(
+        np.where(second_wins, second.chosen, first.chosen), np.where(second_wins, second.score, first.score)
+    )
 
 
 def cluster_index(chosen: np.ndarray) -> np.ndarray:
-    """Number clusters from 0: rows with the same proposal share one, a row alone has its own."""
+    """Clusters numbered from 0, int64 (N,): one for each proposal chosen and each row alone (-1)."""
     alone = chosen < 0
     index = np.empty(len(chosen), np.int64)
     used, index[~alone] = np.unique(chosen[~alone], return_inverse=True)
@@ -78,26 +83,41 @@ def cluster_index(chosen: np.ndarray) -> np.ndarray:
     return index
 
 
-def select_clusters(
-    rounds: list[Round], scores: np.ndarray, single_scores: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def select_clusters(rounds: list[Round], scores: np.ndarray, single_scores: np.ndarray) -> Solution:
     """The clusters that all families together support best.
 
     `scores` (P,) is the predicted IoU of each proposal, numbered over all rounds, `single_scores`
-    (N,) that of each face alone. Returns for each row the proposal chosen, -1 for a row alone, and
-    its score.
+    (N,) that of each face alone.
     """
+    alone = Solution(np.full(len(single_scores), -1, np.int64), single_scores.astype(np.float64))
+    solution = alone
+    for levels in levels_of_families(rounds):
+        solution = better_in_each_place(solution, best_antichain(levels, scores, alone))
+    return solution
+
+
+def select_joins(solution: Solution, joins: list[Round], scores: np.ndarray) -> np.ndarray:
+    """Join clusters where the proposals of `propose_joins`, with their scores (P,), say so.
+
+    Returns the cluster of each row, int64 (N,), numbered from 0.
+    """
+    labels = cluster_index(solution.chosen)
+    first_join = int(labels.max()) + 1
+    for levels in levels_of_families(joins):
+        joined = best_antichain(levels, scores, Solution(np.full(len(labels), -1, np.int64), solution.score))
+        labels = np.where(joined.chosen >= 0, first_join + joined.chosen, labels)
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def levels_of_families(rounds: list[Round]) -> list[list[tuple[np.ndarray, Groups]]]:
+    """Each family's proposals from small to large, as `best_antichain` takes them."""
     every = all_proposals(rounds)
     first = np.cumsum([0, *(len(round_.proposals) for round_ in rounds)])
     families: dict[str, list[tuple[np.ndarray, Groups]]] = {}
     for number, round_ in enumerate(rounds):
-        own = np.arange(first[number], first[number + 1])
-        numbers = np.concatenate([own, round_.repeats])
+        numbers = np.concatenate([np.arange(first[number], first[number + 1]), round_.repeats])
         families.setdefault(round_.family, []).append((numbers, take_groups(every, numbers)))
-    solution = (np.full(len(single_scores), -1, np.int64), single_scores.astype(np.float64))
-    for levels in families.values():
-        solution = better_in_each_place(solution, best_antichain(levels, scores, single_scores))
-    return solution
+    return list(families.values())
 
 
 def all_proposals(rounds: list[Round]) -> Groups:
