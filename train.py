@@ -303,9 +303,10 @@ def model_card(args: argparse.Namespace, sets: list[LabelledSet], scores: list[l
     lines = [
         "# Weights of the graph networks",
         "",
-        f"`{GCND.file_name}` predicts the IoU of a cluster proposal with a true person,",
-        f"`{GCNS.file_name}` whether a face belongs to a cluster; both from calibrated measures of the affinity",
-        "graph (`pipeline/measures.py`, `pipeline/membership.py`), for features of any network and dimension.",
+        f"`{GCND.file_name}` predicts the IoU of a cluster proposal with a true person, and",
+        f"`{GCNS.file_name}` whether a face belongs to a cluster. Both take calibrated measures of the",
+        "affinity graph (`pipeline/measures.py`, `pipeline/membership.py`), so they serve features of any",
+        "network and dimension.",
         "",
         f"- command: `sh run_train.sh {shlex.join(options_given(args))}`",
         f"- seed: {args.seed}; folds: {args.folds}, by people; draws from each feature space: {args.draws}",

@@ -1,16 +1,19 @@
 """Similarity measured against the data's own strangers, so that one setting serves any network.
 
-Two random faces are almost always strangers. How similar strangers look differs by network (a
-mean cosine of 0.83 for one, 0.02 for another) and so does the spread; in units of that spread,
-above that mean, people look alike across networks.
+How similar two strangers look differs by network (a mean cosine of 0.83 for one, 0.02 for another)
+and so does the spread; in units of that spread, above that mean, people look alike across networks.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 RANDOM_PAIRS = 200_000
-BELOW_ONE_SIGMA = 0.15866  # a normal distribution's share under its mean less one standard deviation
+BINS = 400
+LEAST_PEAK = 0.1  # of the highest density: a lower bump is noise
+NORMAL_QUARTILE = 0.6745  # median distance from a normal distribution's mean, in standard deviations
+LEAST_SPREAD = 1e-4  # of cosines; below it rows are equal but for rounding
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,13 @@ class Calibration:
 
 
 def calibrate_to_strangers(unit: np.ndarray, seed: int = 0) -> Calibration:
-    """Measure random pairs of `unit`, float32 (N, D), rows of length one.
+    """Find the strangers among random pairs of `unit`, float32 (N, D), rows of length one.
 
-    The median and the distance from it down to the 16th percentile are used: pairs of one person
-    stand at the upper end, so neither moves much where many pairs are of one person. Pairs are
-    drawn by the rows' content, so the order of the rows does not matter.
+    Most pairs are of strangers where there are many people, but half of them or more are of one
+    person where there are two, or where one person has most faces. Strangers are the lowest peak of
+    the pairs' density all the same, and below that peak there are only strangers: the middle is the
+    peak, the spread is taken from the pairs below it. Pairs are drawn by the rows' content, so the
+    order of the rows does not matter.
     """
     if len(unit) < 2:
         return Calibration(0.0, 1.0)
@@ -44,5 +49,22 @@ def calibrate_to_strangers(unit: np.ndarray, seed: int = 0) -> Calibration:
             for part in np.array_split(np.arange(RANDOM_PAIRS), 20)
         ]
     )
-    lower, middle = np.quantile(cosines, [BELOW_ONE_SIGMA, 0.5])
-    return Calibration(float(middle), float(max(middle - lower, 1e-4)))
+    middle = lowest_peak(cosines, min(RANDOM_PAIRS, len(unit) * (len(unit) - 1) // 2))
+    below = middle - cosines[cosines < middle]
+    spread = float(np.median(below)) / NORMAL_QUARTILE if len(below) else 0.0
+    return Calibration(middle, max(spread, LEAST_SPREAD))
+
+
+def lowest_peak(values: np.ndarray, distinct: int) -> float:
+    """The lowest peak of the density of `values`, of which about `distinct` are not repeats.
+
+    The density is a histogram smoothed by a normal kernel, wider where there are fewer values.
+    """
+    lower, upper = np.quantile(values, [0.16, 0.84])
+    counts, edges = np.histogram(values, BINS)
+    width = (upper - lower) / 2 * max(0.3, 1.5 * distinct**-0.2) / (edges[1] - edges[0])
+    density = gaussian_filter1d(counts.astype(float), max(width, 1), mode="constant")
+    padded = np.concatenate([[0], density, [0]])
+    peaks = (density >= padded[:-2]) & (density > padded[2:]) & (density >= LEAST_PEAK * density.max())
+    first = int(np.flatnonzero(peaks)[0])
+    return float((edges[first] + edges[first + 1]) / 2)

@@ -86,6 +86,7 @@ def only_run(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
+    _locks.add(descriptor)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,7 +96,21 @@ def only_run(folder: Path) -> Iterator[None]:
             ) from None
         yield
     finally:
+        _locks.discard(descriptor)
         os.close(descriptor)
+
+
+_locks: set[int] = set()
+
+
+def _release_in_child() -> None:
+    for descriptor in _locks:
+        os.close(descriptor)
+    _locks.clear()
+
+
+# A worker process that outlives its killed parent for a moment must not keep the parent's lock.
+os.register_at_fork(after_in_child=_release_in_child)
 
 
 def digest_file(path: Path) -> str:

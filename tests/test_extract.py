@@ -1,0 +1,224 @@
+"""Extraction as users run it: rows in the list's order, nothing lost, nothing mixed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPOSITORY
+from PIL import Image
+
+from model.backbones import IRESNET_BLOCKS, IResNet
+from pipeline.files import only_run
+
+FACES = 40
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Forty smooth pictures and the list that names them."""
+    folder = tmp_path_factory.mktemp("faces and spaces")
+    rng = np.random.default_rng(0)
+    for number in range(FACES):
+        small = Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8))
+        small.resize((112, 112), Image.Resampling.BICUBIC).save(folder / f"face {number}.jpg", quality=90)
+    (folder / "faces.txt").write_text("".join(f"face {number}.jpg\n" for number in range(FACES)))
+    return folder
+
+
+@pytest.fixture
+def extract(tmp_path):
+    """Run extract.py into the test's own folder; returns the finished process."""
+
+    def run(filelist, *options, check=True):
+        done = subprocess.run(
+            command(filelist, *options), cwd=tmp_path, capture_output=True, text=True, timeout=300
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    return run
+
+
+def command(filelist, *options):
+    script = REPOSITORY / "extract.py"
+    return [
+        sys.executable,
+        "-W",
+        "ignore",
+        str(script),
+        str(filelist),
+        "--batch-size",
+        "4",
+        "--workers",
+        "1",
+        *options,
+    ]
+
+
+def rows(path, dim=128):
+    return np.fromfile(path / "feature.bin", "<f4").reshape(-1, dim)
+
+
+def meta(path):
+    return json.loads((path / "feature.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder, tmp_path_factory):
+    """feature.bin of a run that nothing disturbed."""
+    path = tmp_path_factory.mktemp("undisturbed")
+    subprocess.run(command(folder / "faces.txt"), cwd=path, check=True, capture_output=True)
+    return (path / "feature.bin").read_bytes()
+
+
+def test_unreadable_images_leave_rows_of_zeros_where_they_stand(folder, extract, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    names = [
+        str(folder / "face 0.jpg"),
+        "broken.jpg",
+        "",
+        "pipe.jpg",
+        "missing.jpg",
+        str(folder / "face 1.jpg"),
+    ]
+    (tmp_path / "list.txt").write_bytes("\r\n".join(names).encode("utf-8-sig"))
+    done = extract(tmp_path / "list.txt")
+    got = rows(tmp_path)
+    assert (np.abs(got).sum(1) > 0).tolist() == [True, False, False, False, True]
+    unreadable = meta(tmp_path)["unreadable"]
+    assert [entry["row"] for entry in unreadable] == [1, 2, 3]
+    assert [entry["path"] for entry in unreadable] == ["broken.jpg", "pipe.jpg", "missing.jpg"]
+    assert "not a regular file" in unreadable[1]["reason"]
+    assert "5 images, 3 of them unreadable" in done.stdout.splitlines()[-1]
+
+
+def test_strict_and_nothing_readable_are_errors(folder, extract, tmp_path):
+    (tmp_path / "list.txt").write_text(f"{folder / 'face 0.jpg'}\nmissing.jpg\n")
+    done = extract(tmp_path / "list.txt", "--strict", check=False)
+    assert (done.returncode, "missing.jpg: not found" in done.stderr) == (3, True)
+    (tmp_path / "list.txt").write_text("missing.jpg\n")
+    done = extract(tmp_path / "list.txt", check=False)
+    assert done.returncode == 3 and "no image could be read" in done.stderr
+    assert not (tmp_path / "feature.bin").exists() and done.stderr.count("\n") == 1
+
+
+def test_a_finished_output_is_not_computed_again(folder, extract, tmp_path, undisturbed):
+    extract(folder / "faces.txt")
+    before = (tmp_path / "feature.bin").stat().st_mtime_ns
+    assert "is done already" in extract(folder / "faces.txt").stdout
+    assert (tmp_path / "feature.bin").stat().st_mtime_ns == before
+    extract(folder / "faces.txt", "--restart")
+    assert (tmp_path / "feature.bin").read_bytes() == undisturbed
+
+
+def test_of_a_grown_list_only_the_new_lines_are_computed(folder, extract, tmp_path, undisturbed):
+    names = [str(folder / line) for line in (folder / "faces.txt").read_text().splitlines()]
+    (tmp_path / "list.txt").write_text("\n".join(names[:20]))
+    extract(tmp_path / "list.txt")
+    first = rows(tmp_path).copy()
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    assert f"{FACES} images" in extract(tmp_path / "list.txt").stdout
+    np.testing.assert_array_equal(rows(tmp_path)[:20], first)
+    assert (tmp_path / "feature.bin").read_bytes() == undisturbed
+    assert meta(tmp_path)["count"] == FACES
+
+
+def test_another_list_is_computed_anew(folder, extract, tmp_path):
+    names = [str(folder / line) for line in (folder / "faces.txt").read_text().splitlines()]
+    (tmp_path / "list.txt").write_text("\n".join(names[:4]))
+    extract(tmp_path / "list.txt")
+    first = rows(tmp_path).copy()
+    (tmp_path / "list.txt").write_text("\n".join(names[3::-1]))
+    extract(tmp_path / "list.txt")
+    np.testing.assert_allclose(rows(tmp_path), first[::-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(30, marks=pytest.mark.slow)])
+def test_killed_runs_go_on_and_end_in_the_same_bytes(folder, tmp_path, undisturbed, kills):
+    rng = np.random.default_rng(kills)
+    part = tmp_path / ".feature.bin.part"
+    resumed = 0
+    for _ in range(kills):
+        process = subprocess.Popen(
+            command(folder / "faces.txt"), cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        target = rng.integers(0, FACES) * 512
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if part.exists() and part.stat().st_size >= target:
+                break
+            time.sleep(0.002)
+        resumed += part.exists()
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert resumed
+    subprocess.run(command(folder / "faces.txt"), cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "feature.bin").read_bytes() == undisturbed
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["feature.bin", "feature.json"]
+
+
+def test_a_piece_damaged_on_disk_is_computed_again(folder, tmp_path, undisturbed):
+    process = subprocess.Popen(command(folder / "faces.txt"), cwd=tmp_path, stdout=subprocess.DEVNULL)
+    part, journal = tmp_path / ".feature.bin.part", tmp_path / ".feature.bin.journal"
+    while process.poll() is None and not (part.exists() and part.stat().st_size >= 3 * 4 * 512):
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    data = bytearray(part.read_bytes())
+    data[5 * 512] ^= 1
+    part.write_bytes(data)
+    journal.write_text(journal.read_text() + '{"end": 9')
+    subprocess.run(command(folder / "faces.txt"), cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "feature.bin").read_bytes() == undisturbed
+
+
+def test_ctrl_c_ends_soon_and_says_how_to_go_on(folder, tmp_path):
+    process = subprocess.Popen(
+        command(folder / "faces.txt"), cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while process.poll() is None and not (tmp_path / ".feature.bin.journal").exists():
+        time.sleep(0.002)
+    started = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert time.monotonic() - started < 2
+    assert process.returncode == 130
+    assert stderr.splitlines()[-1].endswith("run the same command again: it goes on where it stopped")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def test_a_second_run_into_one_folder_is_refused(folder, extract, tmp_path):
+    with only_run(tmp_path):
+        second = extract(folder / "faces.txt", check=False)
+    assert second.returncode == 4 and "another run is writing here" in second.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_network_never_mixes_with_earlier_rows(folder, extract, tmp_path):
+    extract(folder / "faces.txt")
+    torch.manual_seed(0)
+    torch.save(IResNet(IRESNET_BLOCKS["iresnet18"]).state_dict(), tmp_path / "r18.pth")
+    (tmp_path / "list.txt").write_text(f"{folder / 'face 0.jpg'}\n")
+    extract(tmp_path / "list.txt", "--model", "iresnet18", "--weights", "r18.pth")
+    assert rows(tmp_path, 512).shape == (1, 512) and meta(tmp_path)["model"] == "iresnet18"
+
+
+def test_lists_that_are_none(extract, tmp_path):
+    for name, content, words in (
+        ("none.txt", None, "not found"),
+        ("empty.txt", b"", "names no image"),
+        ("binary.txt", b"\xff\xfe\x00", "no UTF-8 text"),
+    ):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        done = extract(tmp_path / name, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+        assert name in done.stderr and words in done.stderr
