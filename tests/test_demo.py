@@ -1,19 +1,11 @@
 """The demo, end to end by its command: the drawn people are found."""
 
 import pytest
-from conftest import REPOSITORY
 
 from pipeline import metrics
 from pipeline.formats import labels_from_groups, read_clusters, read_labels
 
-STAGES = ("extract.py", "proposal.py", "predict.py")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not all((REPOSITORY / stage).exists() for stage in STAGES), reason=f"needs {', '.join(STAGES)}"
-    ),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

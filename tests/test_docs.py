@@ -19,7 +19,7 @@ def targets():
     return {name: match[1] for name, match in sorted(found.items()) if match}
 
 
-# A stage that is not there yet is left out here.
+# report.py is not there yet.
 TARGETS = {name: target for name, target in targets().items() if (REPOSITORY / f"{target}.py").exists()}
 
 
