@@ -1,0 +1,120 @@
+"""The real, labelled faces that the benchmarks run on: LFW, eight people of Glint, and their mixes.
+
+A set is one or more of `lfw/train`, `lfw/val` and `glint8`, joined by `+`; the same name is one person
+in all of them. Features of the default network are extracted once, into benchmarks/cache.
+
+    python benchmarks/datasets.py lfw/train+glint8 --network dlib --output mix.bin
+
+writes mix.bin, mix.json and mix_labels.txt, for `sh run_train.sh --set mix.bin mix_labels.txt`.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+import extract
+from common import cli
+from common.errors import InputError, UsageError
+from common.progress import say
+from pipeline.filelist import read_filelist
+from pipeline.files import whole_file
+from pipeline.formats import feature_json_path, read_features, write_json
+
+SHARED = REPOSITORY.parent / "shared"
+CACHE = Path(__file__).resolve().parent / "cache"
+NETWORKS = ("dlib", "mobilefacenet")
+# Each set's file list, and its features of the second network.
+FILES = {
+    "lfw/train": ("lfw/train.txt", "lfw/train_mobilefacenet.bin"),
+    "lfw/val": ("lfw/val.txt", "lfw/val_mobilefacenet.bin"),
+    "glint8": ("glint8/list.txt", "glint8/mobilefacenet.bin"),
+}
+MOBILEFACENET_DIM = 128
+EXAMPLES = "  python benchmarks/datasets.py lfw/train+glint8 --network dlib --output mix.bin"
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """Features of one network, float32 (N, D), with the people, int64 (N,) numbered from 0."""
+
+    name: str
+    network: str
+    rows: np.ndarray
+    labels: np.ndarray
+
+
+def add_shared(parser: argparse.ArgumentParser) -> None:
+    """The option that says where the faces are."""
+    parser.add_argument("--shared", type=Path, default=SHARED, help="folder that holds lfw/ and glint8/")
+
+
+def load(name: str, network: str, shared: Path = SHARED) -> FaceSet:
+    """Read a set or a mix; rows that could not be read are left out.
+
+    Raises `UsageError` for a name there is none of, `InputError` where the files are not there.
+    """
+    rows, names = [], []
+    for part in name.split("+"):
+        if part not in FILES:
+            raise UsageError(f"{part}: is no set: give {', '.join(FILES)}, joined by +")
+        filelist = shared / FILES[part][0]
+        if not filelist.exists():
+            raise InputError(f"{filelist}: not found: give the folder of the faces with --shared")
+        if network == "dlib":
+            features = read_features(extracted(part, filelist))
+        else:
+            features = read_features(shared / FILES[part][1], MOBILEFACENET_DIM)
+        people = np.array([Path(line).parent.name for line in read_filelist(filelist).names])
+        rows.append(np.asarray(features.rows[features.usable]))
+        names.append(people[features.usable])
+    labels = np.unique(np.concatenate(names), return_inverse=True)[1]
+    return FaceSet(name, network, np.concatenate(rows), labels)
+
+
+def extracted(name: str, filelist: Path) -> Path:
+    """The default network's features of a set, made by the first stage where they are not there yet."""
+    CACHE.mkdir(exist_ok=True)
+    output = CACHE / f"dlib_{name.replace('/', '_')}.bin"
+    parser = extract.get_parser()
+    extract.main(parser.parse_args([str(filelist), "--output", str(output)]))
+    return output
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The arguments of this tool."""
+    parser = cli.make_parser(
+        "datasets.py", "Write a labelled set of real faces as training takes it.", EXAMPLES
+    )
+    parser.add_argument("name", metavar="SET", help="sets joined by +, such as lfw/train+glint8")
+    parser.add_argument("--network", choices=NETWORKS, default="dlib", help="whose features")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="features to write; labels lie beside them"
+    )
+    add_shared(parser)
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Load, write features and labels."""
+    faces = load(args.name, args.network, args.shared)
+    with whole_file(args.output) as part:
+        faces.rows.astype("<f4").tofile(part)
+    count, dim = faces.rows.shape
+    write_json(
+        feature_json_path(args.output),
+        {"format": 1, "count": count, "dim": dim, "model": args.network, "unreadable": []},
+    )
+    labels_path = args.output.with_name(f"{args.output.stem}_labels.txt")
+    with whole_file(labels_path) as part:
+        np.savetxt(part, faces.labels, "%d")
+    say(f"{args.output}, {labels_path}: {count} faces of {faces.labels.max() + 1} people")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main, get_parser()))

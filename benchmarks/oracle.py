@@ -1,0 +1,94 @@
+"""How well a perfect choice among the proposals would do: the bar for everything after them.
+
+Proposals and single faces are ranked by their true IoU and de-overlapped (Yang et al., CVPR 2019,
+section 3.4), from each family of similarities alone and from all of them.
+
+    python benchmarks/oracle.py
+    python benchmarks/oracle.py lfw/val --network dlib
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from datasets import NETWORKS, FaceSet, add_shared, load
+
+from common import cli
+from pipeline.formats import Groups, Round, take_groups
+from pipeline.measures import single_faces
+from pipeline.metrics import Scores, best_iou, evaluate
+from pipeline.select import all_proposals, levels_of_families, rank_and_deoverlap
+from train import pose_problem
+
+SETS = ("lfw/val", "glint8", "lfw/val+glint8")
+EXAMPLES = """  python benchmarks/oracle.py
+  python benchmarks/oracle.py lfw/val --network dlib"""
+LEAST = {("lfw/val", "dlib"): 98.5, ("glint8", "dlib"): 99.0}  # BCubed F that the proposals must allow
+
+
+def oracle(proposals: Groups, labels: np.ndarray) -> Scores:
+    """Scores of the greedy choice by true IoU among `proposals` and each face alone; `labels` (N,)."""
+    groups = join_groups(proposals, single_faces(len(labels)))
+    chosen = rank_and_deoverlap(groups, best_iou(groups, labels), len(labels))
+    return evaluate(labels, chosen)
+
+
+def join_groups(first: Groups, second: Groups) -> Groups:
+    """The groups of both, those of `first` before those of `second`."""
+    return Groups(
+        np.concatenate([first.members, second.members]),
+        np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]]),
+    )
+
+
+def oracle_by_family(rounds: list[Round], labels: np.ndarray) -> dict[str, tuple[int, Scores]]:
+    """For each family and for all, the number of proposals and the oracle's scores."""
+    every = all_proposals(rounds)
+    families = dict.fromkeys(round_.family for round_ in rounds)
+    numbers = {
+        family: np.concatenate([level for level, _ in levels])
+        for family, levels in zip(families, levels_of_families(rounds), strict=True)
+    }
+    numbers["all"] = np.arange(len(every))
+    return {
+        family: (len(chosen), oracle(take_groups(every, chosen), labels))
+        for family, chosen in numbers.items()
+    }
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The arguments of this benchmark."""
+    parser = cli.make_parser("oracle.py", "Score a perfect choice among the proposals.", EXAMPLES)
+    parser.add_argument("sets", nargs="*", default=SETS, metavar="SET", help="sets, joined by + to mix")
+    parser.add_argument("--network", choices=NETWORKS, action="append", help="default: both")
+    add_shared(parser)
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Propose on each set, print the oracle of each family."""
+    print("| set | network | family | proposals | pairwise F | BCubed F | at least |")
+    print("|---|---|---|---|---|---|---|")
+    for name in args.sets:
+        for network in args.network or NETWORKS:
+            print_rows(load(name, network, args.shared))
+
+
+def print_rows(faces: FaceSet) -> None:
+    """A row of the table for each family."""
+    problem = pose_problem(faces.rows, faces.labels)
+    for family, (count, scores) in oracle_by_family(problem.rounds, faces.labels).items():
+        least = LEAST.get((faces.name, faces.network), "") if family == "all" else ""
+        print(
+            f"| {faces.name} | {faces.network} | {family} | {count} "
+            f"| {100 * scores.pairwise.f:.2f} | {100 * scores.bcubed.f:.2f} | {least} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main, get_parser()))
