@@ -103,17 +103,24 @@ def get_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Load, write features and labels."""
     faces = load(args.name, args.network, args.shared)
-    with whole_file(args.output) as part:
+    labels_path = write_set(faces, args.output)
+    people = faces.labels.max() + 1
+    say(f"{args.output}, {labels_path}: {len(faces.rows)} faces of {people} people")
+
+
+def write_set(faces: FaceSet, output: Path) -> Path:
+    """Write features with their JSON, and labels beside them, whose path is returned."""
+    with whole_file(output) as part:
         faces.rows.astype("<f4").tofile(part)
     count, dim = faces.rows.shape
     write_json(
-        feature_json_path(args.output),
-        {"format": 1, "count": count, "dim": dim, "model": args.network, "unreadable": []},
+        feature_json_path(output),
+        {"format": 1, "count": count, "dim": dim, "model": faces.network, "unreadable": []},
     )
-    labels_path = args.output.with_name(f"{args.output.stem}_labels.txt")
+    labels_path = output.with_name(f"{output.stem}_labels.txt")
     with whole_file(labels_path) as part:
         np.savetxt(part, faces.labels, "%d")
-    say(f"{args.output}, {labels_path}: {count} faces of {faces.labels.max() + 1} people")
+    return labels_path
 
 
 if __name__ == "__main__":

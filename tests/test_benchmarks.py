@@ -1,0 +1,50 @@
+"""The benchmarks' own arithmetic, and the oracle's bars on real faces."""
+
+import importlib
+import sys
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+
+from pipeline.formats import Groups, read_labels
+from pipeline.metrics import evaluate
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """Import a benchmark by name, as `python benchmarks/NAME.py` finds its neighbors."""
+    monkeypatch.setattr(sys, "path", [str(REPOSITORY / "benchmarks"), *sys.path])
+    return importlib.import_module
+
+
+def test_sums_by_person_make_the_scores_of_evaluate(benchmark):
+    quality = benchmark("quality")
+    rng = np.random.default_rng(0)
+    labels, found = rng.integers(0, 9, 200), rng.integers(0, 12, 200)
+    labels = np.unique(labels, return_inverse=True)[1]
+    found = np.unique(found, return_inverse=True)[1]
+    scores, sums = evaluate(labels, found), quality.sums_by_person(labels, found)
+    for measure in ("pairwise", "bcubed"):
+        f = quality.f_of(sums[measure].sum(0, keepdims=True))[0]
+        assert f == pytest.approx(getattr(scores, measure).f)
+
+
+def test_oracle_prefers_the_better_proposal_and_leaves_the_rest_alone(benchmark):
+    oracle = benchmark("oracle").oracle
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    mixed, whole, pair = [0, 1, 2, 3, 4], [0, 1, 2], [3, 4]
+    every = Groups(np.array(mixed + whole + pair, np.int32), np.array([0, 5, 8, 10]))
+    assert oracle(every, labels).bcubed.f == 1
+    only_mixed = Groups(np.array(mixed, np.int32), np.array([0, 5]))
+    assert oracle(only_mixed, labels).bcubed.f < 1
+
+
+def test_the_same_name_is_one_person_in_a_mix(benchmark, shared):
+    load = benchmark("datasets").load
+    val, glint, mix = (
+        load(name, "mobilefacenet", shared) for name in ("lfw/val", "glint8", "lfw/val+glint8")
+    )
+    assert evaluate(read_labels(shared / "lfw" / "val_labels.txt"), val.labels).pairwise.f == 1
+    assert evaluate(mix.labels[: len(val.labels)], val.labels).pairwise.f == 1
+    assert mix.labels.max() + 1 < val.labels.max() + 1 + glint.labels.max() + 1
