@@ -22,7 +22,14 @@ from common.errors import InputError
 from common.progress import say, track
 from pipeline.filelist import read_filelist
 from pipeline.files import digest_file, only_run, whole_file, whole_folder
-from pipeline.formats import Groups, feature_json_path, read_clusters, read_json, write_json
+from pipeline.formats import (
+    Groups,
+    feature_json_path,
+    read_cluster_json,
+    read_clusters,
+    read_json,
+    write_json,
+)
 
 DEFAULT_OUTPUT = {"folders": "export", "csv": "export.csv", "json": "export.json"}
 NAME_BYTES = 200
@@ -90,17 +97,16 @@ def main(args: argparse.Namespace) -> None:
 
 def read_confidence(clusters_path: Path, count: int, meta: dict[str, Any]) -> list[float | None]:
     """The predicted IoU of each cluster; all None where no JSON lies beside the clusters."""
-    path = clusters_path.with_suffix(".json")
-    if not path.exists():
+    values = read_cluster_json(clusters_path)
+    if values is None:
         return [None] * count
-    values = read_json(path, "sh run_predict.sh")
     digest = meta.get("feature_sha256")
     if digest and values.get("features_sha256") != digest:
-        raise InputError(f"{path}: is about other features than feature.json: run `sh run_predict.sh` again")
-    confidence = values.get("predicted_iou")
-    if not isinstance(confidence, list) or len(confidence) != count:
-        raise InputError(f"{path}: does not fit {clusters_path.name}: run `sh run_predict.sh` again")
-    return confidence
+        raise InputError(
+            f"{clusters_path}: was made from other features than feature.json is about: "
+            "run `sh run_proposal.sh` and `sh run_predict.sh` again"
+        )
+    return values["predicted_iou"]
 
 
 def read_paths(filelist: Path | None, meta_path: Path, meta: dict[str, Any]) -> list[Path]:

@@ -14,17 +14,20 @@ from pathlib import Path
 import numpy as np
 
 from common import cli
+from common.errors import InputError
+from common.profile import profile_lines, step
 from common.progress import say
 from model.device import choose_device
 from model.gcn import GCND, GCNS, load_networks, predictor
 from pipeline.calibrate import Calibration
-from pipeline.files import only_run
+from pipeline.files import digest_file, only_run
 from pipeline.formats import (
     Features,
     Round,
     SuperVertex,
     canonical_groups,
     groups_from_labels,
+    read_cluster_json,
     read_features,
     read_super_vertex,
     write_cluster_json,
@@ -56,37 +59,63 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, default=Path("clusters.txt"), help="clusters to write")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of trained graph networks")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--profile", action="store_true", help="print time and peak memory of each step")
+    parser.add_argument("--restart", action="store_true", help="make the clusters anew though they are there")
     return parser
 
 
 def main(args: argparse.Namespace) -> None:
     """Find the people, score their clusters, write."""
     started = time.monotonic()
-    features = read_features(args.features, args.dim)
-    super_vertex = read_super_vertex(args.proposals, features)
     device = choose_device(args.device)
-    gcn_d = load_networks(args.weights, GCND, NODE_MEASURES, PROPOSAL_MEASURES, device)
-    gcn_s = load_networks(args.weights, GCNS, MEMBER_MEASURES, PROPOSAL_MEASURES, device)
+    with step("check inputs"):
+        features = read_features(args.features, args.dim)
+        super_vertex = read_super_vertex(args.proposals, features)
+        gcn_d = load_networks(args.weights, GCND, NODE_MEASURES, PROPOSAL_MEASURES, device)
+        gcn_s = load_networks(args.weights, GCNS, MEMBER_MEASURES, PROPOSAL_MEASURES, device)
+        made_from = {
+            "features_sha256": super_vertex.manifest["features_sha256"],
+            "proposals_sha256": digest_file(args.proposals / "manifest.json"),
+            "gcn_d_sha256": digest_file(args.weights / GCND.file_name),
+            "gcn_s_sha256": digest_file(args.weights / GCNS.file_name),
+        }
     with only_run(args.output.resolve().parent):
+        if not args.restart and is_done(args.output, made_from):
+            say(f"{args.output}: is done already; --restart makes it anew; next: sh run_report.sh")
+            return
         labels = np.full(len(features.rows), -1, np.int64)
         predicted_iou = np.ones(len(features.rows))
         if features.usable.sum() > 1:
-            graph, rounds = usable_graph(features, super_vertex)
+            with step("measure graph"):
+                graph, rounds = usable_graph(features, super_vertex)
             people = find_people(graph, rounds, predictor(gcn_d), predictor(gcn_s))
-            clusters = groups_from_labels(people)
-            scores = score_groups(graph, [clusters], predictor(gcn_d))
+            with step("score clusters"):
+                scores = score_groups(graph, [groups_from_labels(people)], predictor(gcn_d))
             labels[features.usable], predicted_iou[features.usable] = people, scores[people]
         else:
             labels[features.usable] = 0
-        groups = canonical_groups(groups_from_labels(labels))
-        first = groups.members[groups.offsets[:-1]]
-        write_cluster_json(args.output.with_suffix(".json"), features, predicted_iou[first])
-        write_clusters(args.output, groups)
+        with step("write"):
+            groups = canonical_groups(groups_from_labels(labels))
+            write_clusters(args.output, groups)
+            write_cluster_json(args.output, made_from, predicted_iou[groups.members[groups.offsets[:-1]]])
+    if args.profile:
+        print("\n".join(profile_lines()))
     alone = int((groups.sizes == 1).sum())
     say(
         f"{args.output}: {len(groups) - alone} people in {len(groups.members) - alone} faces, "
         f"{alone} faces alone, in {time.monotonic() - started:.1f} s; next: sh run_report.sh"
     )
+
+
+def is_done(path: Path, made_from: dict[str, str]) -> bool:
+    """Whether `path` holds whole clusters made from the same features, proposals and weights."""
+    if not path.is_file():
+        return False
+    try:
+        found = read_cluster_json(path) or {}
+    except InputError:
+        return False
+    return all(found.get(name) == digest for name, digest in made_from.items())
 
 
 def usable_graph(features: Features, super_vertex: SuperVertex) -> tuple[Graph, list[Round]]:

@@ -10,19 +10,38 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from common import cli
 from common.errors import InputError
+from common.profile import profile_lines, step
 from common.progress import bar, say
 from pipeline.calibrate import calibrate_to_strangers
-from pipeline.files import only_run
-from pipeline.formats import feature_digest, read_features, write_super_vertex
-from pipeline.graph import NEIGHBORS, graph_of_all_rows, nearest_neighbors, unit_rows
+from pipeline.files import only_run, whole_folder
+from pipeline.formats import (
+    Features,
+    create_graph,
+    feature_digest,
+    read_features,
+    read_super_vertex,
+    write_rounds,
+)
+from pipeline.graph import (
+    NEIGHBORS,
+    SEARCHES,
+    fill_graph,
+    graph_of_usable_rows,
+    make_search,
+    unit_blocks,
+    unit_rows,
+)
 from pipeline.merge import MAX_SIZE, ROUNDS, THRESHOLD, propose, rows_of_rounds
 
 EXAMPLES = """  sh run_proposal.sh
   sh run_proposal.sh --features val_mobilefacenet.bin --dim 128
   sh run_proposal.sh --k 40 --max-size 500"""
+# What makes other proposals of the same features.
+PARAMETERS = ("k", "threshold", "rounds", "step", "max_size", "search")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -61,48 +80,87 @@ def get_parser() -> argparse.ArgumentParser:
         default=MAX_SIZE,
         help="most faces in a proposal; larger ones stay split",
     )
+    parser.add_argument(
+        "--search",
+        choices=SEARCHES,
+        default="auto",
+        help="how neighbors are found; auto: exactly up to some 100,000 faces, then by ivf",
+    )
+    parser.add_argument("--profile", action="store_true", help="print time and peak memory of each step")
+    parser.add_argument(
+        "--restart", action="store_true", help="make the proposals anew though they are there"
+    )
     return parser
 
 
 def main(args: argparse.Namespace) -> None:
     """Search, calibrate, merge, write."""
     started = time.monotonic()
-    features = read_features(args.features, args.dim)
-    if not features.usable.any():
-        raise InputError(
-            f"{args.features}: every row is zeros, so no image could be read: check the file list"
-        )
-    with only_run(args.output.resolve().parent):
-        unit = unit_rows(features.rows, features.usable)
-        with bar(len(unit), "affinity graph", "faces") as progress:
-            neighbors, similarities = nearest_neighbors(unit, args.k, progress.update)
-        calibration = calibrate_to_strangers(unit)
-        rounds = propose(
-            unit,
-            neighbors,
-            similarities,
-            calibration,
-            threshold=args.threshold,
-            rounds=args.rounds,
-            step=args.step,
-            max_size=args.max_size,
-        )
-        manifest = {
+    with step("check features"):
+        features = read_features(args.features, args.dim)
+        usable = features.usable
+        if not usable.any():
+            raise InputError(
+                f"{args.features}: every row is zeros, so no image could be read: check the file list"
+            )
+        run = {
             "features_sha256": feature_digest(features),
-            "parameters": {
-                name: getattr(args, name) for name in ("k", "threshold", "rounds", "step", "max_size")
-            },
-            "calibration": {"middle": calibration.middle, "spread": calibration.spread},
+            "parameters": {name: getattr(args, name) for name in PARAMETERS},
         }
-        neighbors, similarities = graph_of_all_rows(neighbors, similarities, features.usable)
-        write_super_vertex(
-            args.output, manifest, neighbors, similarities, rows_of_rounds(rounds, features.usable)
-        )
+    with only_run(args.output.resolve().parent):
+        if not args.restart and is_done(args.output, features, run):
+            say(f"{args.output}: is done already; --restart makes it anew; next: sh run_predict.sh")
+            return
+        k = min(args.k, int(usable.sum()) - 1)
+        with whole_folder(args.output) as folder:
+            neighbors, similarities = create_graph(folder, len(usable), k)
+            with step("prepare search"):
+                search = make_search(args.search, features.rows, usable, k)
+            with step("search"), bar(int(usable.sum()), "affinity graph", "faces") as progress:
+                blocks = unit_blocks(features.rows, usable)
+                fill_graph(search, blocks, usable, neighbors, similarities, progress.update)
+            described = search.described()
+            del search
+            with step("calibrate"):
+                unit = unit_rows(features.rows, usable)
+                calibration = calibrate_to_strangers(unit)
+            with step("merge"):
+                rounds = propose(
+                    unit,
+                    *graph_of_usable_rows(neighbors, similarities, usable),
+                    calibration,
+                    threshold=args.threshold,
+                    rounds=args.rounds,
+                    step=args.step,
+                    max_size=args.max_size,
+                )
+            with step("write"):
+                manifest = run | {
+                    "count": len(usable),
+                    "k": k,
+                    "search": described,
+                    "calibration": {"middle": calibration.middle, "spread": calibration.spread},
+                }
+                write_rounds(folder, manifest, rows_of_rounds(rounds, usable))
+    if args.profile:
+        print("\n".join(profile_lines()))
     proposals = sum(len(round_.proposals) for round_ in rounds)
     say(
-        f"{args.output}: {proposals} proposals from {len(unit)} faces "
-        f"in {time.monotonic() - started:.1f} s; next: sh run_predict.sh"
+        f"{args.output}: {proposals} proposals from {len(unit)} faces, {described['method']} search"
+        + (f" with recall {described['recall']:.3f}" if described["method"] != "exact" else "")
+        + f", in {time.monotonic() - started:.1f} s; next: sh run_predict.sh"
     )
+
+
+def is_done(path: Path, features: Features, run: dict[str, Any]) -> bool:
+    """Whether `path` holds whole proposals of the same features and parameters."""
+    if not path.exists():
+        return False
+    try:
+        manifest = read_super_vertex(path, features).manifest
+    except InputError:
+        return False
+    return all(manifest.get(name) == value for name, value in run.items())
 
 
 if __name__ == "__main__":

@@ -44,8 +44,9 @@ from pipeline.measures import (
 from pipeline.membership import MEMBER_MEASURES, judge_members
 from pipeline.merge import propose
 from pipeline.metrics import Scores, best_iou, evaluate, majority
-from pipeline.people import choose_clusters, find_people
+from pipeline.people import Predict, find_people, score_rounds
 from pipeline.resample import draw_set
+from pipeline.select import cluster_index, solutions_of_families
 
 EXAMPLES = """  sh run_train.sh --set mix.bin mix_labels.txt --output trained
   sh run_train.sh --set a.bin people.txt --set b.bin people.txt --dim 128"""
@@ -90,9 +91,9 @@ def get_parser() -> argparse.ArgumentParser:
         "--folds", type=fold_count, default=4, help="parts to divide the people into, a network each"
     )
     parser.add_argument(
-        "--draws", type=cli.positive_int, default=16, help="resampled sets from each feature space"
+        "--draws", type=cli.positive_int, default=64, help="resampled sets from each feature space"
     )
-    parser.add_argument("--epochs", type=cli.positive_int, default=16, help="most epochs of a network")
+    parser.add_argument("--epochs", type=cli.positive_int, default=12, help="most epochs of a network")
     parser.add_argument(
         "--patience", type=cli.positive_int, default=4, help="epochs without gain before it stops"
     )
@@ -183,7 +184,10 @@ def train_fold(
         drawn = draw_problems(seen, args.draws, np.random.default_rng([args.seed, fold]), fold)
         for network_class, examples_of in (
             (GCND, proposal_examples),
-            (GCNS, lambda problem: member_examples(problem, network_with(GCND, done[GCND.kind]))),
+            (
+                GCNS,
+                lambda problem: member_examples(problem, predictor([network_with(GCND, done[GCND.kind])])),
+            ),
         ):
             if network_class.kind in done:
                 continue
@@ -205,9 +209,7 @@ def train_fold(
             done[network_class.kind] = {name: value.cpu() for name, value in network.state_dict().items()}
             progress["state"] = None
             save_progress(checkpoint, progress)
-    predict_iou, predict_member = (
-        predictor([network_with(network_class, done[network_class.kind])]) for network_class in (GCND, GCNS)
-    )
+    predict_iou, predict_member = fold_predictor(GCND, done), fold_predictor(GCNS, done)
     return [
         evaluate(problem.labels, find_people(problem.graph, problem.rounds, predict_iou, predict_member))
         for problem in unseen
@@ -254,13 +256,16 @@ def proposal_examples(problem: Problem) -> Iterator[dict[str, np.ndarray]]:
             }
 
 
-def member_examples(problem: Problem, gcn_d: GCND) -> Iterator[dict[str, np.ndarray]]:
-    """For GCN-S: the faces of and around the clusters chosen with GCN-D; does the face belong?"""
-    clusters = choose_clusters(problem.graph, problem.rounds, predictor([gcn_d]))
-    person = majority(clusters, problem.labels)
-    for part in judge_members(problem.graph, clusters):
-        target = problem.labels[part.rows] == person[part.cluster]
-        yield input_arrays(part.measured) | {"target": target, "weight": np.ones(len(target))}
+def member_examples(problem: Problem, predict_iou: Predict) -> Iterator[dict[str, np.ndarray]]:
+    """For GCN-S: the faces of and around the clusters that each family of proposals makes, chosen with
+    GCN-D; does the face belong?"""
+    scores, single_scores = score_rounds(problem.graph, problem.rounds, predict_iou)
+    for solution in solutions_of_families(problem.rounds, scores, single_scores):
+        clusters = cluster_index(solution.chosen)
+        person = majority(clusters, problem.labels)
+        for part in judge_members(problem.graph, clusters):
+            target = problem.labels[part.rows] == person[part.cluster]
+            yield input_arrays(part.measured) | {"target": target, "weight": np.ones(len(target))}
 
 
 def input_arrays(measured: Measured) -> dict[str, np.ndarray]:
@@ -276,6 +281,11 @@ def network_with(network_class: type[Network], weights: dict[str, torch.Tensor] 
     if weights is not None:
         network.load_state_dict(weights)
     return network.eval()
+
+
+def fold_predictor(network_class: type[Network], done: dict[str, Any]) -> Predict:
+    """The prediction of one fold's network."""
+    return predictor([network_with(network_class, done[network_class.kind])])
 
 
 def load_progress(path: Path, key: str) -> dict[str, Any]:

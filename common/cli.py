@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from common import __version__
 from common.errors import EnvironmentFault, FaultError
+from common.profile import forget_steps
 from common.progress import set_quiet
 
 _MACHINE_ERRNOS = {
@@ -96,6 +97,7 @@ def run(
     args = parser.parse_args(argv)
     error: Exception
     set_quiet(args.quiet)
+    forget_steps()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         main(args)

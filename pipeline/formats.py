@@ -6,6 +6,8 @@ name that exists is a file that is complete. Nothing is ever unpickled.
 """
 
 import json
+import mmap
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import InputError
-from pipeline.files import digest_file, whole_file, whole_folder
+from pipeline.files import digest_file, whole_file
 
 FEATURE_DTYPE = np.dtype("<f4")
 MEMBER_DTYPE = np.dtype("<i4")
@@ -109,6 +111,12 @@ def read_features(path: Path, dim: int | None = None) -> Features:
     return Features(path, rows, _usable_rows(path, rows), meta)
 
 
+def release_pages(array: np.ndarray) -> None:
+    """Let the system take back the memory of a memory map; it is read from disk again when needed."""
+    if isinstance(array.base, mmap.mmap):
+        array.base.madvise(mmap.MADV_DONTNEED)
+
+
 def _usable_rows(path: Path, rows: np.ndarray) -> np.ndarray:
     usable = np.empty(len(rows), bool)
     for start in range(0, len(rows), SCAN_ROWS):
@@ -121,6 +129,7 @@ def _usable_rows(path: Path, rows: np.ndarray) -> np.ndarray:
                 f"{path}: row {row} holds NaN or Inf: make that feature again or set its row to zeros"
             )
         usable[start : start + SCAN_ROWS] = weight > 0
+        release_pages(rows)
     return usable
 
 
@@ -265,6 +274,7 @@ def read_clusters(path: Path) -> Groups:
 # --- super_vertex ------------------------------------------------------------------------------
 
 PROPOSAL_COMMAND = "sh run_proposal.sh"
+PREDICT_COMMAND = "sh run_predict.sh"
 SUPER_VERTEX_FORMAT = 1
 
 
@@ -297,41 +307,47 @@ class SuperVertex:
     rounds: list[Round]
 
 
-def write_super_vertex(
-    path: Path,
-    manifest: dict[str, Any],
-    neighbors: np.ndarray,
-    similarities: np.ndarray,
-    rounds: list[Round],
-) -> None:
-    """Write the folder whole or not at all; an earlier one is replaced.
+def create_graph(folder: Path, count: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """New neighbors.npy and similarities.npy in `folder`, (count, k), as memory maps to be filled.
 
-    `manifest` must hold `features_sha256` and `calibration`; shapes and rounds are added to it.
+    Their space on disk is taken at once: a disk that is full later would end the process.
     """
-    with whole_folder(path) as part:
-        np.save(part / "neighbors.npy", neighbors.astype(MEMBER_DTYPE, copy=False), allow_pickle=False)
-        np.save(part / "similarities.npy", similarities.astype(FEATURE_DTYPE, copy=False), allow_pickle=False)
-        entries = []
-        for number, round_ in enumerate(rounds):
-            name = f"round_{number:03d}"
-            (part / name).mkdir()
-            for field_, array in _round_arrays(round_).items():
-                np.save(part / name / f"{field_}.npy", array, allow_pickle=False)
-            entries.append(
-                {
-                    "name": name,
-                    "family": round_.family,
-                    "threshold": round(round_.threshold, 6),
-                    "proposals": len(round_.proposals),
-                    "members": len(round_.proposals.members),
-                    "repeats": len(round_.repeats),
-                }
-            )
-        count, k = neighbors.shape
-        write_json(
-            part / "manifest.json",
-            {"format": SUPER_VERTEX_FORMAT, "count": count, "k": k, **manifest, "rounds": entries},
+    arrays = []
+    for name, dtype in (("neighbors", MEMBER_DTYPE), ("similarities", FEATURE_DTYPE)):
+        path = folder / f"{name}.npy"
+        if count * k == 0:  # nothing to map
+            np.save(path, np.empty((count, k), dtype), allow_pickle=False)
+            arrays.append(np.empty((count, k), dtype))
+            continue
+        header = np.lib.format.open_memmap(path, "w+", dtype, (count, k))
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        arrays.append(header)
+    return arrays[0], arrays[1]
+
+
+def write_rounds(folder: Path, manifest: dict[str, Any], rounds: list[Round]) -> None:
+    """Write the rounds into a folder that has its graph, and then the manifest.
+
+    `manifest` must hold `count`, `k`, `features_sha256` and `calibration`; the rounds are added to it.
+    """
+    entries = []
+    for number, round_ in enumerate(rounds):
+        name = f"round_{number:03d}"
+        (folder / name).mkdir()
+        for field_, array in _round_arrays(round_).items():
+            np.save(folder / name / f"{field_}.npy", array, allow_pickle=False)
+        entries.append(
+            {
+                "name": name,
+                "family": round_.family,
+                "threshold": round(round_.threshold, 6),
+                "proposals": len(round_.proposals),
+                "members": len(round_.proposals.members),
+                "repeats": len(round_.repeats),
+            }
         )
+    write_json(folder / "manifest.json", {"format": SUPER_VERTEX_FORMAT, **manifest, "rounds": entries})
 
 
 def _round_arrays(round_: Round) -> dict[str, np.ndarray]:
@@ -461,14 +477,42 @@ def _read_round(folder: Path, entry: dict[str, Any], usable: np.ndarray, earlier
 # --- clusters.json -----------------------------------------------------------------------------
 
 
-def write_cluster_json(path: Path, features: Features, predicted_iou: np.ndarray) -> None:
-    """Write `clusters.json`: for each line of `clusters.txt` its predicted IoU, float (C,)."""
+def write_cluster_json(clusters_path: Path, made_from: dict[str, str], predicted_iou: np.ndarray) -> None:
+    """Write the JSON beside a `clusters.txt`: for each of its lines the predicted IoU, float (C,).
+
+    `made_from` are digests of what the clusters were made from, by name; that of the clusters'
+    own file is added.
+    """
     write_json(
-        path,
+        clusters_path.with_suffix(".json"),
         {
             "format": 1,
             "count": len(predicted_iou),
-            "features_sha256": feature_digest(features),
+            "clusters_sha256": digest_file(clusters_path),
+            **made_from,
             "predicted_iou": np.round(predicted_iou.astype(float), 4).tolist(),
         },
     )
+
+
+def read_cluster_json(clusters_path: Path) -> dict[str, Any] | None:
+    """The JSON beside a `clusters.txt`, None where there is none.
+
+    Raises `InputError` where it is damaged or belongs to other clusters.
+    """
+    path = clusters_path.with_suffix(".json")
+    if not path.exists():
+        return None
+    values = read_json(path, PREDICT_COMMAND)
+    if values.get("clusters_sha256") != digest_file(clusters_path):
+        raise InputError(
+            f"{path}: was not made with {clusters_path.name} as it is now: run `{PREDICT_COMMAND}` again"
+        )
+    scores = values.get("predicted_iou")
+    if not isinstance(scores, list) or len(scores) != values.get("count") or not all(map(_is_share, scores)):
+        raise InputError(f"{path}: `predicted_iou` is damaged: run `{PREDICT_COMMAND}` again")
+    return values
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 1

@@ -1,44 +1,100 @@
-"""The affinity graph: each face's k nearest neighbors by cosine."""
+"""The affinity graph: each face's k nearest neighbors by cosine, found exactly or nearly so."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import faiss
 import numpy as np
 
+from pipeline.formats import release_pages
+
 NEIGHBORS = 80
 QUERY_ROWS = 8192
+SEARCHES = ("auto", "exact", "ivf", "hnsw")
+MOST_EXACT = 2.5e12  # multiplications that exact search may cost: 100,000 rows of 256 dimensions
+LEAST_RECALL = 0.98
+RECALL_QUERIES = 500
+CELLS_A_ROOT = 4  # IVF's cells over the root of the number of rows
+TRAINING_ROWS_A_CELL = 40
+HNSW_LINKS = 32
+
+Find = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Search:
+    """A way to find neighbors: `find(queries, k)` returns cosines and rows, (Q, k), -1 where too few
+    are found. `recall` is its measured share of the true neighbors, `effort` what gives it."""
+
+    method: str
+    find: Find
+    recall: float = 1.0
+    effort: int = 0
+
+    def described(self) -> dict[str, Any]:
+        """What the manifest says of the search."""
+        return {"method": self.method, "recall": round(self.recall, 4), "effort": self.effort}
+
+
+def unit_blocks(rows: np.ndarray, usable: np.ndarray) -> Iterator[np.ndarray]:
+    """The usable rows scaled to length one, float32, in blocks of QUERY_ROWS rows of the file or fewer."""
+    for start in range(0, len(rows), QUERY_ROWS):
+        block = np.asarray(rows[start : start + QUERY_ROWS])[usable[start : start + QUERY_ROWS]]
+        # Scaled by the largest entry first: squares of very large or small features stay finite.
+        block = block / np.abs(block).max(axis=1, keepdims=True, initial=1e-38)
+        yield block / np.linalg.norm(block, axis=1, keepdims=True)
+        release_pages(rows)
 
 
 def unit_rows(rows: np.ndarray, usable: np.ndarray) -> np.ndarray:
     """The usable rows scaled to length one, float32 (usable.sum(), D), in memory."""
     unit = np.empty((int(usable.sum()), rows.shape[1]), np.float32)
     end = 0
-    for start in range(0, len(rows), QUERY_ROWS):
-        block = np.asarray(rows[start : start + QUERY_ROWS])[usable[start : start + QUERY_ROWS]]
-        # Scaled by the largest entry first: squares of very large or small features stay finite.
-        block = block / np.abs(block).max(axis=1, keepdims=True, initial=1e-38)
-        unit[end : end + len(block)] = block / np.linalg.norm(block, axis=1, keepdims=True)
+    for block in unit_blocks(rows, usable):
+        unit[end : end + len(block)] = block
         end += len(block)
     return unit
 
 
-def nearest_neighbors(
-    unit: np.ndarray, k: int, advance: Callable[[int], object] = lambda rows: None
-) -> tuple[np.ndarray, np.ndarray]:
+def nearest_neighbors(unit: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Exact k nearest neighbors by cosine, oneself excluded, best first, ties by row.
 
     `unit` is float32 (N, D) with rows of length one; returns `neighbors` int32 and `similarities`
-    float32, both (N, min(k, N - 1)). `advance` is called with the rows done after each block.
+    float32, both (N, min(k, N - 1)).
     """
     k = min(k, len(unit) - 1)
     neighbors = np.empty((len(unit), k), np.int32)
     similarities = np.empty((len(unit), k), np.float32)
-    for start in range(0, len(unit), QUERY_ROWS):
-        block = slice(start, min(start + QUERY_ROWS, len(unit)))
-        found = faiss.knn(unit[block], unit, k + 1, metric=faiss.METRIC_INNER_PRODUCT)
-        neighbors[block], similarities[block] = without_self(np.arange(start, block.stop), found[1], found[0])
-        advance(block.stop - start)
+    blocks = np.array_split(unit, range(QUERY_ROWS, len(unit), QUERY_ROWS))
+    fill_graph(exact_search(unit), blocks, np.ones(len(unit), bool), neighbors, similarities)
     return neighbors, similarities
+
+
+def fill_graph(
+    search: Search,
+    blocks: Iterable[np.ndarray],
+    usable: np.ndarray,
+    neighbors: np.ndarray,
+    similarities: np.ndarray,
+    advance: Callable[[int], object] = lambda rows: None,
+) -> None:
+    """Write each usable row's neighbors, as rows of the feature file, and their cosines.
+
+    `blocks` are the usable rows in order, scaled to length one. `neighbors` int32 and `similarities`
+    float32 are (N, k) with k below the number of usable rows; a row that is not usable gets -1 and 0.
+    `advance` is called with the rows done after each block.
+    """
+    row_of = np.flatnonzero(usable)
+    done = 0
+    for block in blocks:
+        own = np.arange(done, done + len(block))
+        cosines, found = search.find(block, neighbors.shape[1] + 1)
+        found, similarities[row_of[own]] = without_self(own, found, cosines)
+        neighbors[row_of[own]] = row_of[found]
+        done += len(block)
+        advance(len(block))
+    neighbors[~usable], similarities[~usable] = -1, 0
 
 
 def without_self(rows: np.ndarray, found: np.ndarray, cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -53,26 +109,120 @@ def without_self(rows: np.ndarray, found: np.ndarray, cosines: np.ndarray) -> tu
     return found, cosines
 
 
-def graph_of_all_rows(
-    neighbors: np.ndarray, similarities: np.ndarray, usable: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """From the graph of the usable rows to that of all rows, numbered as in the feature file.
+def make_search(method: str, rows: np.ndarray, usable: np.ndarray, k: int) -> Search:
+    """Prepare the search of `method`, one of SEARCHES, over the usable rows of float32 (N, D).
 
-    An unusable row has -1 and 0 throughout.
+    `auto` is exact where that is quick, else IVF. The effort of an approximate search is doubled
+    until LEAST_RECALL is reached on a sample of rows, compared with exact search.
     """
-    if usable.all():
-        return neighbors, similarities
-    shape = (len(usable), neighbors.shape[1])
-    all_neighbors, all_similarities = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
-    all_neighbors[usable] = np.flatnonzero(usable).astype(np.int32)[neighbors]
-    all_similarities[usable] = similarities
-    return all_neighbors, all_similarities
+    if method == "auto":
+        cost = float(np.count_nonzero(usable)) ** 2 * rows.shape[1]
+        method = "exact" if cost <= MOST_EXACT else "ivf"
+    if method == "exact":
+        return exact_search(unit_rows(rows, usable))
+    index = INDEXES[method](rows, usable)
+    sample, nearest = sample_exactly(rows, usable, k)
+    for effort in index.efforts:
+        cosines, _ = index.find(sample, k + 1, effort)
+        # By cosine, not by row: of equal ones either is right.
+        recall = float((cosines >= nearest[:, -1:] - 1e-6).mean())
+        if recall >= LEAST_RECALL:
+            break
+
+    def find(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        cosines, found = index.find(queries, k, effort)
+        if len(short := np.flatnonzero(found[:, -1] < 0)):
+            cosines[short], found[short] = index.find_all(queries[short], k)
+        return cosines, found
+
+    return Search(method, find, recall, effort)
+
+
+def exact_search(unit: np.ndarray) -> Search:
+    """Compare with every row of `unit`, float32 (N, D)."""
+    return Search("exact", lambda queries, k: faiss.knn(queries, unit, k, metric=faiss.METRIC_INNER_PRODUCT))
+
+
+def sample_exactly(rows: np.ndarray, usable: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """RECALL_QUERIES rows (Q, D), and the cosines of their k + 1 nearest, themselves among them."""
+    picked = np.zeros(len(rows), bool)
+    picked[sample_of(usable, RECALL_QUERIES)] = True
+    sample = unit_rows(rows, picked)
+    nearest = np.empty((len(sample), 0), np.float32)
+    for block in unit_blocks(rows, usable):
+        cosines = np.concatenate([nearest, sample @ block.T], axis=1)
+        width = min(k + 1, cosines.shape[1])
+        nearest = -np.partition(-cosines, width - 1, axis=1)[:, :width]
+    return sample, -np.sort(-nearest, axis=1)
+
+
+def sample_of(usable: np.ndarray, count: int) -> np.ndarray:
+    """`count` usable rows or all there are, ascending, the same ones in every run."""
+    candidates = np.flatnonzero(usable)
+    return np.sort(np.random.default_rng(0).choice(candidates, min(count, len(candidates)), replace=False))
+
+
+@dataclass(frozen=True)
+class Index:
+    """An approximate index: `find(queries, k, effort)`, the efforts to try, rising, and `find_all`,
+    which compares with every row."""
+
+    find: Callable[[np.ndarray, int, int], tuple[np.ndarray, np.ndarray]]
+    efforts: list[int]
+    find_all: Find
+
+
+def ivf_index(rows: np.ndarray, usable: np.ndarray) -> Index:
+    """Rows by cell of a k-means partition; the effort is the number of cells a query looks into."""
+    count, dim = int(np.count_nonzero(usable)), rows.shape[1]
+    cells = max(1, min(int(CELLS_A_ROOT * count**0.5), count // TRAINING_ROWS_A_CELL))
+    picked = np.zeros(len(rows), bool)
+    picked[sample_of(usable, TRAINING_ROWS_A_CELL * cells)] = True
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, cells, faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter = 10
+    index.train(unit_rows(rows, picked))
+    for block in unit_blocks(rows, usable):
+        index.add(block)
+
+    def find(queries: np.ndarray, k: int, effort: int) -> tuple[np.ndarray, np.ndarray]:
+        parameters = faiss.SearchParametersIVF(nprobe=effort)  # type: ignore[call-arg]
+        return index.search(queries, k, params=parameters)
+
+    return Index(find, doubled(4, cells), lambda queries, k: find(queries, k, cells))
+
+
+def hnsw_index(rows: np.ndarray, usable: np.ndarray) -> Index:
+    """A navigable small-world graph; the effort is the number of candidates a query keeps."""
+    index = faiss.IndexHNSWFlat(rows.shape[1], HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)  # on several threads each run would build another graph
+    try:
+        for block in unit_blocks(rows, usable):
+            index.add(block)
+    finally:
+        faiss.omp_set_num_threads(threads)
+
+    def find(queries: np.ndarray, k: int, effort: int) -> tuple[np.ndarray, np.ndarray]:
+        parameters = faiss.SearchParametersHNSW(efSearch=effort)  # type: ignore[attr-defined]
+        return index.search(queries, k, params=parameters)
+
+    return Index(
+        find, doubled(128, 4096), lambda queries, k: faiss.downcast_index(index.storage).search(queries, k)
+    )
+
+
+def doubled(first: int, last: int) -> list[int]:
+    """first, 2 first, 4 first and so on below last, then last."""
+    return [*(first << power for power in range(30) if first << power < last), last]
+
+
+INDEXES = {"ivf": ivf_index, "hnsw": hnsw_index}
 
 
 def graph_of_usable_rows(
     neighbors: np.ndarray, similarities: np.ndarray, usable: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The inverse of `graph_of_all_rows`."""
+    """From a graph of all rows, as `fill_graph` writes it, to that of the usable rows alone."""
     if usable.all():
         return neighbors, similarities
     index = (np.cumsum(usable) - 1).astype(np.int32)

@@ -81,28 +81,6 @@ def propose(
     return without_repeats(formed, len(unit))
 
 
-def propose_joins(
-    unit: np.ndarray,
-    neighbors: np.ndarray,
-    similarities: np.ndarray,
-    calibration: Calibration,
-    labels: np.ndarray,
-) -> list[Round]:
-    """One more sweep with clusters as the super-vertices: proposals that join some of them.
-
-    `similarities` are calibrated; `labels` int (N,) are the clusters, numbered from 0.
-    """
-    sums, sizes = add_up(unit, np.ones(len(unit), np.float32), labels)
-    near = edges_of_graph(neighbors, similarities)
-    between = strongest_edges(labels[near.a], labels[near.b], near.weight, len(sizes))
-    weight = calibration.calibrate(mean_cosines(sums, sizes, between.a, between.b))
-    thresholds = np.linspace(max(float(weight.max(initial=0)), THRESHOLD), THRESHOLD, ROUNDS)
-    partitions = sweep_mean(sums, sizes, replace(between, weight=weight), thresholds, calibration.calibrate)
-    joined = newly_formed((nodes[labels] for nodes in partitions), MAX_SIZE, np.bincount(labels)[labels])
-    formed = [("joined", float(t), groups) for t, groups in zip(thresholds, joined, strict=True)]
-    return without_repeats(formed, len(unit))
-
-
 def edges_of_graph(neighbors: np.ndarray, weights: np.ndarray) -> Edges:
     """The undirected edges from each row to the first columns of `neighbors`, as wide as `weights`."""
     near = neighbors[:, : weights.shape[1]]
@@ -235,13 +213,12 @@ def add_up(sums: np.ndarray, sizes: np.ndarray, merged: np.ndarray) -> tuple[np.
     return into @ sums, into @ sizes
 
 
-def newly_formed(
-    partitions: Iterable[np.ndarray], max_size: int, before: np.ndarray | int = 1
-) -> Iterator[Groups]:
+def newly_formed(partitions: Iterable[np.ndarray], max_size: int) -> Iterator[Groups]:
     """Of each partition, the groups that the one before did not have, of at most `max_size` rows.
 
-    `before` is the size of each row's group before the first partition.
+    Partitions run from fine to coarse, the one before the first being of single rows.
     """
+    before: np.ndarray | int = 1
     for labels in partitions:
         sizes = np.bincount(labels)[labels]
         yield groups_from_labels(np.where((sizes > before) & (sizes <= max_size), labels, -1))

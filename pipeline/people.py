@@ -1,15 +1,15 @@
-"""From scored proposals to people: choose clusters, join some once more, revise their members."""
+"""From scored proposals to people: choose clusters, then revise their members."""
 
 from collections.abc import Callable
 
 import numpy as np
 
+from common.profile import step
 from common.progress import bar
 from pipeline.formats import Groups, Round, take_groups
 from pipeline.measures import Graph, Measured, bounded_chunks, measure, single_faces
 from pipeline.membership import revise_members
-from pipeline.merge import propose_joins
-from pipeline.select import cluster_index, select_clusters, select_joins
+from pipeline.select import select_clusters
 
 Predict = Callable[[Measured], np.ndarray]
 
@@ -22,19 +22,24 @@ def find_people(
     `predict_iou` maps measures to each proposal's IoU, `predict_member` to each node's probability
     to belong.
     """
-    return revise_members(graph, choose_clusters(graph, rounds, predict_iou), predict_member)
+    clusters = choose_clusters(graph, rounds, predict_iou)
+    with step("revise members"):
+        return revise_members(graph, clusters, predict_member)
 
 
 def choose_clusters(graph: Graph, rounds: list[Round], predict_iou: Predict) -> np.ndarray:
-    """Choose among the proposals, then among joins of the chosen; int64 (N,), numbered from 0."""
-    scores = score_groups(graph, [round_.proposals for round_ in rounds], predict_iou)
-    single_scores = score_groups(graph, [single_faces(len(graph.unit))], predict_iou)
-    solution = select_clusters(rounds, scores, single_scores)
-    joins = propose_joins(
-        graph.unit, graph.neighbors, graph.similarities, graph.calibration, cluster_index(solution.chosen)
-    )
-    join_scores = score_groups(graph, [round_.proposals for round_ in joins], predict_iou)
-    return select_joins(solution, joins, join_scores)
+    """Choose among the proposals; int64 (N,), numbered from 0."""
+    scores, single_scores = score_rounds(graph, rounds, predict_iou)
+    with step("select"):
+        return select_clusters(rounds, scores, single_scores)
+
+
+def score_rounds(graph: Graph, rounds: list[Round], predict_iou: Predict) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted IoU of the proposals of all rounds, (P,), and of each face alone, (N,); float32."""
+    with step("score proposals"):
+        scores = score_groups(graph, [round_.proposals for round_ in rounds], predict_iou)
+    with step("score single faces"):
+        return scores, score_groups(graph, [single_faces(len(graph.unit))], predict_iou)
 
 
 def score_groups(graph: Graph, levels: list[Groups], predict_iou: Predict) -> np.ndarray:

@@ -6,6 +6,7 @@ one is taken in each place where they differ.
 """
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -83,30 +84,26 @@ def cluster_index(chosen: np.ndarray) -> np.ndarray:
     return index
 
 
-def select_clusters(rounds: list[Round], scores: np.ndarray, single_scores: np.ndarray) -> Solution:
-    """The clusters that all families together support best.
+def solutions_of_families(
+    rounds: list[Round], scores: np.ndarray, single_scores: np.ndarray
+) -> list[Solution]:
+    """The best antichain of each family, faces alone being its finest choice.
 
     `scores` (P,) is the predicted IoU of each proposal, numbered over all rounds, `single_scores`
     (N,) that of each face alone.
     """
     alone = Solution(np.full(len(single_scores), -1, np.int64), single_scores.astype(np.float64))
-    solution = alone
-    for levels in levels_of_families(rounds):
-        solution = better_in_each_place(solution, best_antichain(levels, scores, alone))
-    return solution
+    return [best_antichain(levels, scores, alone) for levels in levels_of_families(rounds)]
 
 
-def select_joins(solution: Solution, joins: list[Round], scores: np.ndarray) -> np.ndarray:
-    """Join clusters where the proposals of `propose_joins`, with their scores (P,), say so.
+def select_clusters(rounds: list[Round], scores: np.ndarray, single_scores: np.ndarray) -> np.ndarray:
+    """The clusters that all families together support best, int64 (N,), numbered from 0.
 
-    Returns the cluster of each row, int64 (N,), numbered from 0.
+    Arguments as those of `solutions_of_families`.
     """
-    labels = cluster_index(solution.chosen)
-    first_join = int(labels.max()) + 1
-    for levels in levels_of_families(joins):
-        joined = best_antichain(levels, scores, Solution(np.full(len(labels), -1, np.int64), solution.score))
-        labels = np.where(joined.chosen >= 0, first_join + joined.chosen, labels)
-    return np.unique(labels, return_inverse=True)[1]
+    return cluster_index(
+        reduce(better_in_each_place, solutions_of_families(rounds, scores, single_scores)).chosen
+    )
 
 
 def levels_of_families(rounds: list[Round]) -> list[list[tuple[np.ndarray, Groups]]]:

@@ -1,0 +1,42 @@
+"""Time and peak memory of a stage's steps, for --profile."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_steps: list[tuple[str, float, float]] = []
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Measure the body as a step of this name; steps do not nest."""
+    with suppress(OSError):
+        _CLEAR.write_text("5")  # Linux: begins the peak anew
+    started = time.monotonic()
+    yield
+    _steps.append((name, time.monotonic() - started, peak_memory()))
+
+
+def peak_memory() -> float:
+    """Most memory held since the step began, files mapped into memory included, in MB.
+
+    NaN on a system without /proc.
+    """
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return next((int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM:")), float("nan"))
+
+
+def profile_lines() -> list[str]:
+    """The steps measured so far as lines of a table."""
+    lines = [f"{'step':24} {'seconds':>9} {'peak MB':>9}"]
+    return lines + [f"{name:24} {seconds:9.2f} {peak:9.0f}" for name, seconds, peak in _steps]
+
+
+def forget_steps() -> None:
+    """Begin anew, for a process that runs several stages."""
+    _steps.clear()
