@@ -123,6 +123,11 @@ def main(args: argparse.Namespace) -> None:
             del search
             with step("calibrate"):
                 unit = unit_rows(features.rows, usable)
+                if len(unit) > 1 and (unit == unit[0]).all():
+                    raise InputError(
+                        f"{args.features}: every row is the same, so nobody can be told from anybody: "
+                        "check the images and the network's weights"
+                    )
                 calibration = calibrate_to_strangers(unit)
             with step("merge"):
                 rounds = propose(

@@ -294,8 +294,8 @@ def load_progress(path: Path, key: str) -> dict[str, Any]:
         return {"key": key, "folds": [], "state": None}
     try:
         progress = torch.load(path, weights_only=True)
-    except Exception as error:  # torch.load raises many kinds for a damaged file
-        raise InputError(f"{path}: is no checkpoint of training ({error}): remove it") from None
+    except Exception:  # torch.load raises many kinds for a damaged file
+        raise InputError(f"{path}: is no whole checkpoint of training: --restart begins anew") from None
     if not isinstance(progress, dict) or progress.get("key") != key:
         raise InputError(f"{path}: is of a run with other data or options: --restart begins anew")
     say(f"{path}: going on from there; --restart begins anew")

@@ -60,7 +60,8 @@ def propose(
     """
     calibrated = calibration.calibrate(similarities[:, :EDGE_WIDTH])
     if step is None:
-        step = max(float(np.quantile(calibrated[:, 0], 0.98)) - threshold, 0) / max(rounds - 1, 1)
+        highest = float(np.quantile(calibrated[:, 0], 0.98)) if calibrated.size else threshold
+        step = max(highest - threshold, 0) / max(rounds - 1, 1)
     thresholds = threshold + step * np.arange(rounds - 1, -1, -1)
     overlaps = np.linspace(0.95, 0.05, rounds)
     edges = edges_of_graph(neighbors, calibrated)

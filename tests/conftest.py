@@ -1,6 +1,9 @@
 """Fixtures shared by the tests: small features with a known answer, and scripts run as users run them."""
 
+import importlib
+import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from common import cli
+from common.progress import set_quiet
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -79,6 +85,62 @@ def shared() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return path
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a stage ended: exit code, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def stage(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run a stage by its module's name in this process, which is quicker than its command."""
+
+    def run(name: str, *arguments: str | Path) -> Ended:
+        module = importlib.import_module(name)
+        capfd.readouterr()
+        try:
+            code = cli.run(module.main, module.get_parser(), [str(argument) for argument in arguments])
+        except SystemExit as end:  # argparse, for usage
+            code = int(end.code or 0)
+        finally:
+            set_quiet(False)
+        return Ended(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with feature.bin, feature.json, super_vertex/, clusters.txt and clusters.json."""
+    folder = tmp_path_factory.mktemp("made")
+    people = make_people(people=20, images=10)
+    count, dim = people.rows.shape
+    people.rows.astype("<f4").tofile(folder / "feature.bin")
+    (folder / "feature.json").write_text(json.dumps({"format": 1, "count": count, "dim": dim}))
+    places = {"features": folder / "feature.bin", "proposals": folder / "super_vertex"}
+    parser = importlib.import_module("proposal").get_parser()
+    arguments = ["--features", places["features"], "--output", places["proposals"], "--quiet"]
+    assert cli.run(importlib.import_module("proposal").main, parser, list(map(str, arguments))) == 0
+    parser = importlib.import_module("predict").get_parser()
+    arguments = ["--features", places["features"], "--proposals", places["proposals"], "--quiet"]
+    arguments += ["--output", folder / "clusters.txt"]
+    assert cli.run(importlib.import_module("predict").main, parser, list(map(str, arguments))) == 0
+    set_quiet(False)
+    return folder
+
+
+@pytest.fixture
+def made(made_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of `made_once` as the working directory, to be spoilt."""
+    work = tmp_path / "work"
+    shutil.copytree(made_once, work)
+    monkeypatch.chdir(work)
+    return work
 
 
 @pytest.fixture

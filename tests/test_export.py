@@ -34,8 +34,10 @@ def work(tmp_path):
 
 
 def write_cluster_json(work, **changes):
-    values = {"format": 1, "count": 3, "features_sha256": "f" * 64, "predicted_iou": [0.9, None, 0.5]}
-    (work / "clusters.json").write_text(json.dumps(values | changes))
+    scores = changes.pop("predicted_iou", [0.9, 1, 0.5])
+    digest = hashlib.sha256((work / "clusters.txt").read_bytes()).hexdigest()
+    values = {"format": 1, "count": len(scores), "clusters_sha256": digest, "features_sha256": "f" * 64}
+    (work / "clusters.json").write_text(json.dumps(values | {"predicted_iou": scores} | changes))
 
 
 @pytest.fixture
@@ -81,7 +83,7 @@ def test_csv(export, work):
         [str(images / NAMES[0]), "1", "0.9"],
         [str(images / NAMES[1]), "1", "0.9"],
         [str(images / NAMES[3]), "1", "0.9"],
-        [str(images / NAMES[2]), "2", ""],
+        [str(images / NAMES[2]), "2", "1"],
         [str(images / NAMES[5]), "3", "0.5"],
     ]
 
@@ -90,7 +92,7 @@ def test_json(export, work):
     assert export("--to", "json", "--output", "table.json").returncode == 0
     faces = json.loads((work / "table.json").read_text(encoding="utf-8"))["faces"]
     assert [face["cluster"] for face in faces] == [1, 1, 1, 2, 3]
-    assert [face["confidence"] for face in faces] == [0.9, 0.9, 0.9, None, 0.5]
+    assert [face["confidence"] for face in faces] == [0.9, 0.9, 0.9, 1, 0.5]
     assert faces[2]["path"] == str(work.parent / "images" / NAMES[3])
 
 
@@ -158,11 +160,12 @@ def test_without_json_the_list_is_given_and_the_confidence_is_empty(export, work
 
 def test_files_that_do_not_belong_together_are_refused(export, work):
     write_cluster_json(work, features_sha256="0" * 64)
-    assert "is about other features" in export().stderr
-    write_cluster_json(work, predicted_iou=[0.9])
-    assert "does not fit clusters.txt" in export().stderr
-    write_cluster_json(work)
+    assert "made from other features" in export().stderr
+    write_cluster_json(work, count=1)
+    assert "`predicted_iou` is damaged" in export().stderr
     (work / "clusters.txt").write_text("0 1 3\n2\n6\n")
+    assert "not made with clusters.txt as it is now" in export().stderr
+    write_cluster_json(work)
     assert "holds row 6 but the file list names 6 images" in export().stderr
     with open(work.parent / "images" / "list.txt", "a") as file:
         file.write("another.jpg\n")

@@ -1,0 +1,368 @@
+"""Every kind of bad input: one clear line on stderr, the right exit code, and nothing written.
+
+Images that cannot be read are in test_images.py and test_extract.py, networks' weights in
+test_weights.py and test_gcn.py.
+"""
+
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+USAGE, INPUT, ENVIRONMENT = 2, 3, 4
+PROPOSAL, PREDICT = ("proposal",), ("predict", "--output", "new.txt")
+EVALUATE, EXPORT = ("evaluate", "clusters.txt", "labels.txt"), ("export", "--to", "csv")
+
+
+def refused(ended, code, *words):
+    """Ended with this code and one line that holds the words."""
+    assert ended.code == code, ended
+    line = ended.err.strip().splitlines()[-1]
+    assert "error: " in line and "Traceback" not in ended.err
+    assert ended.err.count("error: ") == 1
+    for word in words:
+        assert word in line
+
+
+def edit_json(path, **changes):
+    path = Path(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def edit_rows(change):
+    rows = np.fromfile("feature.bin", "<f4").reshape(-1, 64)
+    change(rows)
+    rows.tofile("feature.bin")
+
+
+def set_row(row, value):
+    return lambda: edit_rows(lambda rows: rows.__setitem__(row, value))
+
+
+def truncate(path, count=7):
+    return lambda: os.truncate(path, os.path.getsize(path) - count)
+
+
+def replace_array(path, change):
+    def apply():
+        array = np.load(path)
+        np.save(path, change(array))
+
+    return apply
+
+
+def changed(array, place, value):
+    array = array.copy()
+    array[place] = value
+    return array
+
+
+FEATURES = {
+    "missing": (lambda: os.remove("feature.bin"), "feature.bin: not found"),
+    "empty": (lambda: os.truncate("feature.bin", 0), "feature.bin: is empty"),
+    "no multiple of the row": (truncate("feature.bin"), "no multiple of 256"),
+    "a row short": (truncate("feature.bin", 256), "rows but feature.json says"),
+    "a folder": (lambda: (os.remove("feature.bin"), os.mkdir("feature.bin")), "is not a regular file"),
+    "a fifo": (lambda: (os.remove("feature.bin"), os.mkfifo("feature.bin")), "is not a regular file"),
+    "NaN": (set_row(5, np.nan), "row 5 holds NaN or Inf"),
+    "Inf": (set_row(7, np.inf), "row 7 holds NaN or Inf"),
+    "json truncated": (truncate("feature.json"), "feature.json: is no JSON file"),
+    "json a list": (lambda: Path("feature.json").write_text("[]"), "holds no JSON object"),
+    "json without dim": (lambda: edit_json("feature.json", dim=None), "has no valid `dim`"),
+    "json of another dim": (lambda: edit_json("feature.json", dim=32), "rows but feature.json says"),
+    "json is deep": (lambda: Path("feature.json").write_text("[" * 100_000), "is no JSON file"),
+    "no json and no dim": (lambda: os.remove("feature.json"), "give its row length with --dim"),
+}
+
+
+@pytest.mark.parametrize("command", [PROPOSAL, PREDICT], ids=lambda command: command[0])
+@pytest.mark.parametrize("case", FEATURES)
+def test_features(made, stage, command, case):
+    spoil, words = FEATURES[case]
+    spoil()
+    refused(stage(*command), INPUT, words)
+    assert not Path("new.txt").exists()
+
+
+def test_features_of_zeros_alone(made, stage):
+    edit_rows(lambda rows: rows.fill(0))
+    refused(stage("proposal"), INPUT, "every row is zeros")
+
+
+def test_dim_against_the_json(made, stage):
+    refused(stage("proposal", "--dim", "32"), INPUT, "--dim is 32 but feature.json says 64")
+
+
+ROUND = "super_vertex/round_029"  # of made_once, one that has proposals and repeats
+PROPOSALS = {
+    "missing": (lambda: shutil.rmtree("super_vertex"), "super_vertex: not found: run `sh run_proposal.sh`"),
+    "of other features": (set_row(0, 1.0), "was made from other features"),
+    "no manifest": (lambda: os.remove("super_vertex/manifest.json"), "manifest.json: not found"),
+    "manifest truncated": (truncate("super_vertex/manifest.json"), "is no JSON file"),
+    "another format": (lambda: edit_json("super_vertex/manifest.json", format=99), "format is not"),
+    "no k": (lambda: edit_json("super_vertex/manifest.json", k=None), "has no valid `k`"),
+    "another k": (lambda: edit_json("super_vertex/manifest.json", k=3), "neighbors.npy: shape is"),
+    "no calibration": (lambda: edit_json("super_vertex/manifest.json", calibration=None), "`calibration`"),
+    "rounds damaged": (lambda: edit_json("super_vertex/manifest.json", rounds=[3]), "`rounds` is damaged"),
+    "a path out of the folder": (
+        lambda: edit_json(
+            "super_vertex/manifest.json", rounds=[{"name": "../x", "family": "a", "threshold": 1}]
+        ),
+        "`rounds` is damaged",
+    ),
+    "graph truncated": (truncate("super_vertex/neighbors.npy"), "neighbors.npy: is no whole .npy array"),
+    "graph of another dtype": (
+        replace_array("super_vertex/neighbors.npy", lambda array: array.astype(np.int64)),
+        "neighbors.npy: is not int32",
+    ),
+    "neighbor out of range": (
+        replace_array("super_vertex/neighbors.npy", lambda array: changed(array, (3, 0), 10**6)),
+        "holds a row out of range",
+    ),
+    "neighbor missing": (
+        replace_array("super_vertex/neighbors.npy", lambda array: changed(array, (slice(None), 0), -1)),
+        "does not fit the readable rows",
+    ),
+    "similarity NaN": (
+        replace_array("super_vertex/similarities.npy", lambda array: changed(array, (0, 0), np.nan)),
+        "holds NaN or Inf",
+    ),
+    "members missing": (lambda: os.remove(f"{ROUND}/members.npy"), "members.npy: not found"),
+    "member out of range": (
+        replace_array(f"{ROUND}/members.npy", lambda array: changed(array, 0, -5)),
+        "out of range, unreadable or twice",
+    ),
+    "member twice": (
+        replace_array(f"{ROUND}/members.npy", lambda array: changed(array, 0, array[1])),
+        "out of range, unreadable or twice",
+    ),
+    "offsets do not fit": (
+        replace_array(f"{ROUND}/offsets.npy", lambda array: changed(array, -1, 10**9)),
+        "does not fit members.npy",
+    ),
+    "repeat out of range": (
+        replace_array(f"{ROUND}/repeats.npy", lambda array: np.array([10**6])),
+        "holds a number out of range",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PROPOSALS)
+def test_proposals(made, stage, case):
+    assert len(np.load(f"{ROUND}/members.npy")) and len(np.load(f"{ROUND}/repeats.npy"))
+    spoil, words = PROPOSALS[case]
+    spoil()
+    refused(stage(*PREDICT), INPUT, words)
+    assert not Path("new.txt").exists()
+
+
+def test_damaged_proposals_are_made_again(made, stage):
+    before = Path("super_vertex/neighbors.npy").read_bytes()
+    assert "is done already" in stage("proposal").out
+    truncate("super_vertex/neighbors.npy")()
+    assert "proposals from" in stage("proposal").out
+    assert Path("super_vertex/neighbors.npy").read_bytes() == before
+
+
+def test_proposals_with_other_parameters_are_never_mixed(made, stage):
+    assert stage("proposal", "--k", "7", "--rounds", "3").code == 0
+    manifest = json.loads(Path("super_vertex/manifest.json").read_text())
+    assert manifest["k"] == 7
+    assert len(list(Path("super_vertex").glob("round_*"))) == len(manifest["rounds"])
+    clusters = Path("clusters.txt").read_bytes()
+    assert "is done already" not in stage("predict").out
+    assert "is done already" in stage("predict").out
+    assert stage("predict", "--restart").code == 0
+    assert "is done already" not in stage("proposal").out  # back to the defaults
+    assert stage("predict").code == 0
+    assert Path("clusters.txt").read_bytes() == clusters
+
+
+def test_changed_clusters_are_made_again(made, stage):
+    before = Path("clusters.txt").read_bytes()
+    assert "is done already" in stage("predict").out
+    Path("clusters.txt").write_text("0 1\n")
+    assert stage("predict").code == 0
+    assert Path("clusters.txt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("proposal", ["--k", "0"]),
+        ("proposal", ["--k", "-3"]),
+        ("proposal", ["--k", "many"]),
+        ("proposal", ["--rounds", "0"]),
+        ("proposal", ["--max-size", "0"]),
+        ("proposal", ["--step", "0"]),
+        ("proposal", ["--threshold", "nan"]),
+        ("proposal", ["--search", "best"]),
+        ("proposal", ["--dim", "0"]),
+        ("proposal", ["--colour"]),
+        ("predict", ["--device", "abacus"]),
+        ("evaluate", ["clusters.txt"]),
+        ("export", ["--to", "paper"]),
+        ("extract", []),
+        ("extract", ["list.txt", "--crop", "round"]),
+        ("extract", ["list.txt", "--batch-size", "0"]),
+        ("extract", ["list.txt", "--model", "iresnet50"]),
+        ("train", ["--set", "feature.bin"]),
+        ("train", ["--set", "feature.bin", "labels.txt", "--folds", "1"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value) or "nothing",
+)
+def test_usage(made, stage, name, options):
+    Path("list.txt").write_text("a.jpg\n")
+    ended = stage(name, *options)
+    assert ended.code == USAGE and "error: " in ended.err and "Traceback" not in ended.err
+
+
+LISTS = {
+    "missing": (lambda path: None, "not found"),
+    "empty": (lambda path: path.write_bytes(b""), "names no image"),
+    "blank": (lambda path: path.write_bytes(b"\n \r\n"), "names no image"),
+    "binary": (lambda path: path.write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF"), "is no"),
+    "zeros": (lambda path: path.write_bytes(bytes(50)), "is a binary file"),
+    "a folder": (lambda path: path.mkdir(), "is a folder"),
+    "a fifo": (os.mkfifo, "is not a regular file"),
+}
+
+
+@pytest.mark.parametrize("case", LISTS)
+def test_lists(made, stage, case):
+    spoil, words = LISTS[case]
+    spoil(made / "list.txt")
+    refused(stage("extract", "list.txt", "--output", "other.bin"), INPUT, "list.txt", words)
+    assert not Path("other.bin").exists()
+
+
+LABELS = {
+    "missing": (None, "labels.txt: not found"),
+    "empty": (b"", "holds no label"),
+    "too few": (b"0\n1\n", "2 labels"),
+    "words": (b"anna\nbert\n", "line 1"),
+    "too large": (b"99999999999999999999\n", "line 1"),
+    "binary": (bytes(20), "labels.txt"),
+}
+
+
+@pytest.mark.parametrize("case", LABELS)
+def test_labels(made, stage, case):
+    data, words = LABELS[case]
+    if data is not None:
+        Path("labels.txt").write_bytes(data)
+    refused(stage(*EVALUATE), INPUT, words)
+
+
+CLUSTERS = {
+    "missing": (None, "clusters.txt: not found"),
+    "empty": (b"", "clusters.txt"),
+    "an empty line": (b"0 1\n\n2\n", "line 2 is empty"),
+    "words": (b"0 one\n", "line 1"),
+    "twice": (b"0 1\n1 2\n", "row 1 stands in two clusters"),
+    "negative": (b"-4\n", "clusters.txt"),
+    "beyond the labels": (b"0 99999\n", "holds row 99999"),
+}
+
+
+@pytest.mark.parametrize("case", CLUSTERS)
+def test_clusters(made, stage, case):
+    data, words = CLUSTERS[case]
+    os.remove("clusters.txt")
+    if data is not None:
+        Path("clusters.txt").write_bytes(data)
+    Path("labels.txt").write_text("0\n1\n2\n")
+    refused(stage(*EVALUATE), INPUT, words)
+
+
+def test_training_data(made, stage):
+    labels = Path("labels.txt")
+    labels.write_text("0\n1\n")
+    refused(stage("train", "--set", "feature.bin", "labels.txt"), INPUT, "labels.txt", "2 labels")
+    labels.write_text("3\n" * 202)
+    refused(stage("train", "--set", "feature.bin", "labels.txt"), INPUT, "1 people are too few")
+
+
+class Evil:
+    """Unpickled, it leaves a mark."""
+
+    def __reduce__(self):
+        return (Path.touch, (Path("ran").absolute(),))
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments"),
+    [
+        ("feature.bin", PROPOSAL),
+        ("feature.json", PROPOSAL),
+        ("super_vertex/manifest.json", PREDICT),
+        ("super_vertex/neighbors.npy", PREDICT),
+        ("super_vertex/similarities.npy", PREDICT),
+        (f"{ROUND}/members.npy", PREDICT),
+        (f"{ROUND}/offsets.npy", PREDICT),
+        (f"{ROUND}/repeats.npy", PREDICT),
+        ("net/gcn_d.safetensors", (*PREDICT, "--weights", "net")),
+        ("net/gcn_s.safetensors", (*PREDICT, "--weights", "net")),
+        ("clusters.txt", EVALUATE),
+        ("labels.txt", EVALUATE),
+        ("clusters.json", EXPORT),
+        ("list.txt", ("extract", "list.txt", "--output", "other.bin")),
+        ("w.pth", ("extract", "list.txt", "--model", "resnet50", "--weights", "w.pth", "--output", "o.bin")),
+        ("w.safetensors", ("extract", "list.txt", "--model", "resnet50", "--weights", "w.safetensors")),
+        ("trained/checkpoint.pt", ("train", "--set", "feature.bin", "people.txt", "--output", "trained")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+@pytest.mark.parametrize("form", ["pickle", "object array"])
+def test_no_file_runs_code(made, stage, path, arguments, form):
+    shutil.copytree(Path(__file__).resolve().parents[1] / "weights", "net")
+    Path("trained").mkdir()
+    Path("list.txt").write_text("a.jpg\n")
+    Path("labels.txt").write_text("0\n" * 202)
+    Path("people.txt").write_text("".join(f"{row % 20}\n" for row in range(202)))
+    if form == "pickle":
+        Path(path).write_bytes(pickle.dumps(Evil()))
+    else:
+        with open(path, "wb") as file:
+            np.save(file, np.array([Evil()], dtype=object), allow_pickle=True)
+    refused(stage(*arguments), INPUT, Path(path).name)
+    assert not Path("ran").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission(made, stage):
+    os.chmod(made, 0o500)
+    try:
+        refused(stage("proposal", "--k", "5"), ENVIRONMENT, "no permission")
+    finally:
+        os.chmod(made, 0o700)
+
+
+def test_a_place_that_cannot_be_written(made, stage):
+    refused(stage("proposal", "--k", "5", "--output", "/proc/none/super_vertex"), ENVIRONMENT)
+    refused(stage("predict", "--output", "feature.bin/clusters.txt"), ENVIRONMENT)
+
+
+def test_a_link_or_a_file_in_the_place_of_the_proposals_stays(made, stage):
+    shutil.move("super_vertex", "elsewhere")
+    Path("super_vertex").symlink_to("elsewhere")
+    refused(stage("proposal", "--restart"), INPUT, "is not a folder of this tool")
+    assert Path("elsewhere/manifest.json").exists()
+
+
+def test_rows_that_are_all_equal(made, stage):
+    edit_rows(lambda rows: rows.__setitem__(slice(None), rows[0]))
+    refused(stage("proposal"), INPUT, "every row is the same")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_fewer_rows_than_neighbors_are_no_error(made, stage, count):
+    np.eye(64, dtype="<f4")[:count].tofile("feature.bin")
+    edit_json("feature.json", count=count)
+    assert stage("proposal").code == 0
+    assert stage("predict").code == 0
+    assert sorted(Path("clusters.txt").read_text().split()) == [str(row) for row in range(count)]

@@ -1,0 +1,129 @@
+"""Stages killed, interrupted, run twice, and out of disk: nothing lost, nothing half written.
+
+FAULT_KILLS says how often each stage is killed (default 3).
+"""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+
+pytestmark = pytest.mark.slow
+
+KILLS = int(os.environ.get("FAULT_KILLS", "3"))
+RESULTS = {
+    "proposal": "super_vertex",
+    "predict": "clusters.txt",
+}
+
+
+def start(name, *arguments, limit=None):
+    """Start a stage in the working directory; `limit` is the most bytes a file may have."""
+
+    def restrict():
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", REPOSITORY / f"{name}.py", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        preexec_fn=restrict,
+    )
+
+
+def finish(name, *arguments, **options):
+    process = start(name, *arguments, **options)
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def bytes_of(place):
+    """Every file of a result with its bytes."""
+    place = Path(place)
+    files = sorted(place.rglob("*")) if place.is_dir() else [place, place.with_suffix(".json")]
+    return {str(path): path.read_bytes() for path in files if path.is_file()}
+
+
+def leftovers():
+    return [path.name for path in Path().iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_killed_at_any_moment_and_run_again(made, name):
+    expected = bytes_of(RESULTS[name])
+    started = time.monotonic()
+    assert finish(name, "--restart")[0] == 0
+    whole = time.monotonic() - started
+    assert bytes_of(RESULTS[name]) == expected
+    rng = np.random.default_rng(0)
+    killed = 0
+    for _ in range(KILLS):
+        process = start(name, "--restart")
+        time.sleep(whole * rng.uniform(0.3, 1.0))  # before that Python is still importing
+        process.kill()
+        process.communicate()
+        killed += process.returncode == -signal.SIGKILL
+        assert bytes_of(RESULTS[name]) == expected  # the earlier result is whole
+    assert killed > 0
+    assert finish(name, "--restart")[0] == 0
+    assert bytes_of(RESULTS[name]) == expected
+    assert leftovers() == []
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_ctrl_c_ends_within_two_seconds_with_a_line(made, name):
+    process = start(name, "--restart")
+    time.sleep(3)
+    if process.poll() is not None:
+        pytest.skip("the stage was done before it could be interrupted")
+    process.send_signal(signal.SIGINT)
+    sent = time.monotonic()
+    _, err = process.communicate(timeout=10)
+    assert time.monotonic() - sent < 2
+    assert process.returncode in (0, 130)
+    if process.returncode == 130:
+        assert "interrupted; run the same command again" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(("name", "limit"), [("proposal", 20_000), ("predict", 200)])
+def test_a_full_disk_leaves_the_earlier_result(made, name, limit):
+    expected = bytes_of(RESULTS[name])
+    code, _, err = finish(name, "--restart", limit=limit)
+    assert code == 4
+    assert len(err.strip().splitlines()) == 1 and "error: " in err
+    assert bytes_of(RESULTS[name]) == expected
+    assert leftovers() == []
+
+
+def test_two_runs_at_once_never_mix(made):
+    first, second = start("proposal", "--restart"), start("proposal", "--restart")
+    ends = [process.communicate(timeout=120) for process in (first, second)]
+    codes = sorted(process.returncode for process in (first, second))
+    assert codes in ([0, 4], [0, 0])  # or one after the other
+    if codes == [0, 4]:
+        assert any("another run is writing here" in err for _, err in ends)
+    assert finish("predict")[0] == 0
+
+
+def test_the_order_of_the_rows_changes_ids_alone(made):
+    rows = np.fromfile("feature.bin", "<f4").reshape(-1, 64)
+    before = partition(Path("clusters.txt"))
+    order = np.random.default_rng(1).permutation(len(rows))
+    rows[order].tofile("feature.bin")
+    assert finish("proposal")[0] == 0
+    assert finish("predict")[0] == 0
+    after = {frozenset(order[list(cluster)].tolist()) for cluster in partition(Path("clusters.txt"))}
+    assert after == before
+
+
+def partition(path):
+    return {frozenset(map(int, line.split())) for line in path.read_text().splitlines()}

@@ -1,0 +1,126 @@
+"""The graph networks: their files, and what they may depend on."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from common.errors import InputError
+from model.gcn import GCND, GCNS, GCNConfig, load_networks, predictor, save_networks
+
+NODES, PROPOSALS = ("a", "b", "c"), ("d", "e")
+CPU = torch.device("cpu")
+
+
+class Inputs:
+    """Two proposals of three and two faces."""
+
+    def __init__(self, seed=0):
+        rng = np.random.default_rng(seed)
+        self.inputs = (
+            rng.standard_normal((5, 3)).astype(np.float32),
+            rng.standard_normal((2, 2)).astype(np.float32),
+            np.array([0, 0, 0, 1, 1]),
+            np.array([[0, 1, 2, 3], [1, 2, 0, 4]]),
+            rng.standard_normal(4).astype(np.float32),
+        )
+
+
+@pytest.fixture(params=[GCND, GCNS])
+def network_class(request):
+    return request.param
+
+
+def networks_of(network_class, count=2):
+    torch.manual_seed(0)
+    return [network_class(GCNConfig(NODES, PROPOSALS)).eval() for _ in range(count)]
+
+
+def load(folder, network_class):
+    return load_networks(folder, network_class, NODES, PROPOSALS, CPU)
+
+
+def test_networks_come_back_and_their_mean_is_the_prediction(tmp_path, network_class):
+    networks = networks_of(network_class)
+    save_networks(tmp_path / network_class.file_name, networks)
+    found = predictor(load(tmp_path, network_class))(Inputs())
+    assert found.shape == ((5,) if network_class.per_node else (2,))
+    alone = [predictor([network])(Inputs()) for network in networks]
+    assert not np.allclose(*alone)
+    np.testing.assert_allclose(found, np.mean(alone, axis=0), rtol=1e-5)
+
+
+def test_proposals_do_not_see_one_another(network_class):
+    predict = predictor(networks_of(network_class))
+    both = Inputs()
+    nodes, proposals, _, edges, weight = both.inputs
+    first = Inputs()
+    first.inputs = (nodes[:3], proposals[:1], np.zeros(3, int), edges[:, :3], weight[:3])
+    np.testing.assert_allclose(predict(first), predict(both)[: len(predict(first))], rtol=1e-5)
+
+
+def test_the_order_of_the_faces_does_not_matter():
+    predict = predictor(networks_of(GCND))
+    nodes, proposals, owner, edges, weight = Inputs().inputs
+    turned = Inputs()
+    place = np.array([2, 0, 1, 4, 3])  # where each face went
+    order = np.argsort(place)
+    turned.inputs = (nodes[order], proposals, owner[order], place[edges], weight)
+    np.testing.assert_allclose(predict(turned), predict(Inputs()), rtol=1e-5)
+
+
+def damage_truncate(path):
+    path.write_bytes(path.read_bytes()[:-50])
+
+
+def damage_key(path):
+    tensors = load_file(path)
+    tensors["1.head.0.weight"] = tensors["1.head.0.weight"][:, :-1].contiguous()
+    rewrite(path, tensors)
+
+
+def damage_missing(path):
+    tensors = load_file(path)
+    del tensors["0.head.0.bias"]
+    rewrite(path, tensors)
+
+
+def damage_kind(path):
+    rewrite(path, load_file(path), kind="another")
+
+
+def rewrite(path, tensors, **changes):
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    save_file(tensors, path, metadata | changes)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (damage_truncate, "is no whole safetensors file"),
+        (damage_key, "1.head.0.weight has shape"),
+        (damage_missing, "0.head.0.bias is missing"),
+        (damage_kind, "is not the network it should be"),
+        (lambda path: path.write_bytes(b"\x80\x04cposix\nsystem\n"), "is no whole safetensors file"),
+        (lambda path: path.unlink(), "not found"),
+        (lambda path: rewrite(path, load_file(path), config="{}"), "is not the network it should be"),
+        (
+            lambda path: rewrite(
+                path, load_file(path), config=json.dumps({"node_measures": ["x"], "proposal_measures": ["y"]})
+            ),
+            "was trained on other measures",
+        ),
+    ],
+)
+def test_a_file_that_does_not_serve_is_one_line(tmp_path, network_class, damage, words):
+    path = tmp_path / network_class.file_name
+    save_networks(path, networks_of(network_class))
+    damage(path)
+    with pytest.raises(InputError, match=words) as caught:
+        load(tmp_path, network_class)
+    assert str(path) in str(caught.value)

@@ -1,0 +1,105 @@
+"""The affinity graph against brute force, exact and approximate."""
+
+import numpy as np
+import pytest
+from conftest import make_people
+
+from pipeline import graph
+from pipeline.graph import (
+    INDEXES,
+    doubled,
+    fill_graph,
+    graph_of_usable_rows,
+    make_search,
+    nearest_neighbors,
+    unit_blocks,
+    unit_rows,
+)
+
+
+@pytest.fixture
+def unit():
+    rows = make_people(people=30, images=10).rows
+    return unit_rows(rows, rows.any(axis=1))
+
+
+def filled(method, rows, k):
+    """The graph of rows as a stage makes it."""
+    usable = rows.any(axis=1)
+    neighbors, similarities = np.empty((len(rows), k), np.int32), np.empty((len(rows), k), np.float32)
+    search = make_search(method, rows, usable, k)
+    fill_graph(search, unit_blocks(rows, usable), usable, neighbors, similarities)
+    return search, neighbors, similarities
+
+
+def test_neighbors_are_those_of_brute_force(unit):
+    neighbors, similarities = nearest_neighbors(unit, 7)
+    cosines = unit @ unit.T
+    np.fill_diagonal(cosines, -2)
+    expected = -np.sort(-cosines, axis=1)[:, :7]
+    np.testing.assert_allclose(similarities, expected, atol=1e-6)
+    np.testing.assert_allclose(np.take_along_axis(cosines, neighbors, 1), expected, atol=1e-6)
+
+
+def test_oneself_is_left_out_even_among_duplicates():
+    unit = np.tile(np.float32([[0.6, 0.8]]), (9, 1))
+    neighbors, similarities = nearest_neighbors(unit, 4)
+    assert not (neighbors == np.arange(9)[:, None]).any()
+    assert all(len(set(row)) == 4 for row in neighbors.tolist())
+    np.testing.assert_allclose(similarities, 1, atol=1e-6)
+
+
+def test_there_are_no_more_neighbors_than_other_rows(unit):
+    assert nearest_neighbors(unit[:3], 80)[0].shape == (3, 2)
+    assert nearest_neighbors(unit[:1], 80)[0].shape == (1, 0)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_length_of_a_row_does_not_matter(unit, scale):
+    rows = (unit * np.float32(scale)).astype(np.float32)
+    np.testing.assert_allclose(unit_rows(rows, np.ones(len(rows), bool)), unit, atol=1e-5)
+
+
+def test_rows_of_zeros_have_no_neighbors_and_are_none(people):
+    usable = people.rows.any(axis=1)
+    _, neighbors, similarities = filled("exact", people.rows, 5)
+    assert (neighbors[people.zero] == -1).all() and (similarities[people.zero] == 0).all()
+    assert not (neighbors == people.zero).any()
+    near, cosines = graph_of_usable_rows(neighbors, similarities, usable)
+    expected = nearest_neighbors(unit_rows(people.rows, usable), 5)
+    np.testing.assert_array_equal(near, expected[0])
+    np.testing.assert_array_equal(cosines, expected[1])
+
+
+@pytest.mark.parametrize("method", sorted(INDEXES))
+def test_approximate_search_has_the_recall_it_says(method):
+    rows = make_people(people=60, images=40, dim=32, noise=1.0).rows
+    _, exact, _ = filled("exact", rows, 20)
+    search, found, similarities = filled(method, rows, 20)
+    shared = np.mean([len(np.intersect1d(a, b)) / 20 for a, b in zip(exact, found, strict=True)])
+    assert search.recall >= graph.LEAST_RECALL
+    assert shared == pytest.approx(search.recall, abs=0.01)
+    assert (np.diff(similarities, axis=1) <= 1e-6).all()
+    again = filled(method, rows, 20)
+    np.testing.assert_array_equal(found, again[1])
+
+
+@pytest.mark.parametrize("method", sorted(INDEXES))
+def test_a_query_that_finds_too_few_is_answered_in_full(method, monkeypatch):
+    rows = make_people(people=20, images=30, noise=0.1).rows
+    monkeypatch.setattr(graph, "LEAST_RECALL", 0.0)  # so the least effort will do
+    _, neighbors, _ = filled(method, rows, 100)
+    usable = rows.any(axis=1)
+    assert (neighbors[usable] >= 0).all()
+
+
+def test_search_is_approximate_only_where_exact_is_slow(unit, monkeypatch):
+    usable = np.ones(len(unit), bool)
+    assert make_search("auto", unit, usable, 5).method == "exact"
+    monkeypatch.setattr(graph, "MOST_EXACT", 1000)
+    assert make_search("auto", unit, usable, 5).method == "ivf"
+
+
+def test_efforts_double_up_to_the_last():
+    assert doubled(4, 20) == [4, 8, 16, 20]
+    assert doubled(4, 3) == [3]
