@@ -10,10 +10,11 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from common import cli
 from common.errors import InputError
+
+import numpy as np
+
 from pipeline import metrics
 from pipeline.formats import labels_from_groups, read_clusters, read_labels
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from common import cli
 from common.errors import InputError
 from common.progress import say, track
+
 from pipeline.filelist import read_filelist
 from pipeline.files import digest_file, only_run, whole_file, whole_folder
 from pipeline.formats import (

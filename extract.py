@@ -17,13 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from common import cli
+from common.errors import InputError
+from common.progress import bar, say
+
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from common import cli
-from common.errors import InputError
-from common.progress import bar, say
 from model.backbones import BACKBONES, Backbone, Preprocessing, load_backbone
 from model.device import choose_device
 from pipeline.filelist import FileList, read_filelist

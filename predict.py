@@ -11,12 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 from common import cli
 from common.errors import InputError
 from common.profile import profile_lines, step
 from common.progress import say
+
+import numpy as np
+
 from model.device import choose_device
 from model.gcn import GCND, GCNS, load_networks, predictor
 from pipeline.calibrate import Calibration

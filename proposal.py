@@ -16,6 +16,7 @@ from common import cli
 from common.errors import InputError
 from common.profile import profile_lines, step
 from common.progress import bar, say
+
 from pipeline.calibrate import calibrate_to_strangers
 from pipeline.files import only_run, whole_folder
 from pipeline.formats import (

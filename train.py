@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from common import cli
 from common.errors import InputError
 from common.progress import say, track
+
+import numpy as np
+import torch
+
 from model.device import choose_device
 from model.gcn import GCND, GCNS, GCNConfig, Network, predictor, save_networks
 from model.training import Schedule, join_examples, train_network

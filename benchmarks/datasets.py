@@ -18,10 +18,11 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-import extract
 from common import cli
 from common.errors import InputError, UsageError
 from common.progress import say
+
+import extract
 from pipeline.filelist import read_filelist
 from pipeline.files import whole_file
 from pipeline.formats import feature_json_path, read_features, write_json

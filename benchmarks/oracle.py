@@ -15,9 +15,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from common import cli
+
 from datasets import NETWORKS, FaceSet, add_shared, load
 
-from common import cli
 from pipeline.formats import Groups, Round, take_groups
 from pipeline.measures import single_faces
 from pipeline.metrics import Scores, best_iou, evaluate

@@ -23,11 +23,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from common import cli
+from common.progress import say, track
+
 from datasets import CACHE, NETWORKS, add_shared, load, write_set
 
 import train
-from common import cli
-from common.progress import say, track
 from model.gcn import GCND, GCNS, load_networks, predictor
 from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES
 from pipeline.membership import MEMBER_MEASURES

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import cli
 from common.progress import bar, say
+
 from pipeline.files import whole_file
 from pipeline.formats import feature_json_path, write_json
 

@@ -6,7 +6,9 @@ import math
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
+from types import TracebackType
 
 from common import __version__
 from common.errors import EnvironmentFault, FaultError
@@ -22,6 +24,19 @@ _MACHINE_ERRNOS = {
     errno.EROFS: "the file system is read-only: choose another output place",
     errno.EMFILE: "too many open files: raise `ulimit -n`",
 }
+
+
+def _end_in_one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What Python calls for an exception outside `run`, such as Ctrl-C while packages load."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("interrupted before it began", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+# Importing torch takes seconds, so that this module is the first that a script imports.
+sys.excepthook = _end_in_one_line
+warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.")
 
 
 def make_parser(script: str, description: str, examples: str) -> argparse.ArgumentParser:

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import EnvironmentFault, InputError, UsageError
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights, resnet50
 
-from common.errors import EnvironmentFault, InputError, UsageError
 from model.weights import find_dlib_weights, load_strictly, read_dlib_layers, read_state_dict
 
 IRESNET_BLOCKS = {

@@ -1,8 +1,8 @@
 """Where a network runs."""
 
-import torch
-
 from common.errors import EnvironmentFault, UsageError
+
+import torch
 
 
 def choose_device(name: str) -> torch.device:

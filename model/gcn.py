@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from common.errors import InputError
+
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,8 +21,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch_geometric.nn import GraphConv, global_max_pool, global_mean_pool
 from torch_geometric.utils import scatter
-
-from common.errors import InputError
 
 
 @dataclass(frozen=True)

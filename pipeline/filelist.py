@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import InputError
+
 from pipeline.formats import read_text
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common.errors import InputError
+
 import numpy as np
 
-from common.errors import InputError
 from pipeline.files import digest_file, whole_file
 
 FEATURE_DTYPE = np.dtype("<f4")

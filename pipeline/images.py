@@ -4,10 +4,10 @@ import stat
 import warnings
 from pathlib import Path
 
+from common.errors import InputError
+
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-
-from common.errors import InputError
 
 MOST_PIXELS = 64_000_000
 LEAST_SIDE = 8

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
 from common.profile import step
 from common.progress import bar
+
+import numpy as np
+
 from pipeline.formats import Groups, Round, take_groups
 from pipeline.measures import Graph, Measured, bounded_chunks, measure, single_faces
 from pipeline.membership import revise_members

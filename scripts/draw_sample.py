@@ -12,12 +12,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import cli
+from common.progress import say, track
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from scipy.interpolate import CubicSpline
 
-from common import cli
-from common.progress import say, track
 from pipeline.files import whole_file, whole_folder
 
 SIZE = 112

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pytest
-
 from common import cli
 from common.progress import set_quiet
 
+import numpy as np
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+KILLS = int(os.environ.get("FAULT_KILLS", "3"))  # how often each stage is killed
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 import json
 
+from common.errors import InputError, UsageError
+
 import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY
 
-from common.errors import InputError, UsageError
 from model.backbones import DLIB_INPUT, IRESNET_BLOCKS, IResNet, load_backbone, load_dlib
 from model.weights import find_dlib_weights
 

@@ -3,7 +3,6 @@
 FAULT_KILLS says how often each stage is killed (default 3).
 """
 
-import os
 import resource
 import signal
 import subprocess
@@ -13,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
+from conftest import KILLS, REPOSITORY
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("FAULT_KILLS", "3"))
 RESULTS = {
     "proposal": "super_vertex",
     "predict": "clusters.txt",
@@ -32,7 +30,7 @@ def start(name, *arguments, limit=None):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     return subprocess.Popen(
-        [sys.executable, "-W", "ignore", REPOSITORY / f"{name}.py", *arguments],
+        [sys.executable, REPOSITORY / f"{name}.py", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
@@ -89,9 +87,10 @@ def test_ctrl_c_ends_within_two_seconds_with_a_line(made, name):
     sent = time.monotonic()
     _, err = process.communicate(timeout=10)
     assert time.monotonic() - sent < 2
-    assert process.returncode in (0, 130)
+    assert process.returncode in (0, 130, -signal.SIGINT)
     if process.returncode == 130:
-        assert "interrupted; run the same command again" in err and "Traceback" not in err
+        assert "interrupted; run the same command again" in err
+    assert len(err.strip().splitlines()) <= 1
 
 
 @pytest.mark.parametrize(("name", "limit"), [("proposal", 20_000), ("predict", 200)])

@@ -1,8 +1,9 @@
 """pipeline.filelist: what a list may look like, and where its relative paths lead."""
 
+from common.errors import InputError
+
 import pytest
 
-from common.errors import InputError
 from pipeline.filelist import read_filelist
 
 

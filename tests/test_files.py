@@ -3,10 +3,11 @@
 import subprocess
 import sys
 
+from common.errors import EnvironmentFault, InputError
+
 import pytest
 from conftest import REPOSITORY
 
-from common.errors import EnvironmentFault, InputError
 from pipeline.files import digest_file, only_run, part_path, whole_file, whole_folder
 
 

@@ -2,12 +2,13 @@
 
 import json
 
+from common.errors import InputError
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import InputError
 from pipeline.files import whole_folder
 from pipeline.formats import (
     Round,

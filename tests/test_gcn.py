@@ -2,12 +2,13 @@
 
 import json
 
+from common.errors import InputError
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from common.errors import InputError
 from model.gcn import GCND, GCNS, GCNConfig, load_networks, predictor, save_networks
 
 NODES, PROPOSALS = ("a", "b", "c"), ("d", "e")

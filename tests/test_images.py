@@ -2,11 +2,12 @@
 
 import os
 
+from common.errors import InputError
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from common.errors import InputError
 from pipeline.images import MOST_PIXELS, WHOLE, frame_box, read_face, read_image
 
 

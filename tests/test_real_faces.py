@@ -34,8 +34,8 @@ def test_people_of_lfw_are_found_from_their_images(run_script, shared, work):
     assert read_features(work / "feature.bin").rows.shape == (3790, 128)
     stages(run_script, work)
     scores = score(work / "clusters.txt", shared / "lfw" / "val_labels.txt")
-    assert scores.bcubed.f >= 0.955  # Chinese whispers, tuned on these labels, has 95.6
-    assert scores.pairwise.f >= 0.975  # average linkage, tuned on these labels, has 97.7
+    assert scores.bcubed.f >= 0.965  # Chinese whispers, tuned on these labels, has 95.6
+    assert scores.pairwise.f >= 0.985  # Infomap, tuned on these labels, has 98.7
 
 
 def test_another_network_needs_no_other_option(run_script, shared, work):
@@ -43,7 +43,7 @@ def test_another_network_needs_no_other_option(run_script, shared, work):
     stages(run_script, work, "--features", features, "--dim", "128")
     scores = score(work / "clusters.txt", shared / "lfw" / "val_labels.txt")
     assert scores.bcubed.f >= 0.965  # Infomap, tuned on these labels, has 96.5
-    assert scores.pairwise.f >= 0.975
+    assert scores.pairwise.f >= 0.984  # and 98.4
 
 
 @pytest.mark.parametrize(("name", "least"), [("lfw/val", 98.5), ("glint8", 99.0)])

@@ -2,12 +2,13 @@
 
 import pickle
 
+from common.errors import InputError
+
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from common.errors import InputError
 from model.weights import load_strictly, read_state_dict
 
 
