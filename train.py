@@ -13,7 +13,7 @@ import hashlib
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -245,16 +245,19 @@ def pose_problem(rows: np.ndarray, labels: np.ndarray, k: int = NEIGHBORS) -> Pr
     return Problem(measured_graph(unit, neighbors, cosines, calibration), rounds, labels)
 
 
-def proposal_examples(problem: Problem) -> Iterator[dict[str, np.ndarray]]:
-    """For GCN-D: every proposal and each face alone, with the true IoU, weighted by the root of size."""
+def proposal_examples(
+    problem: Problem, seen_as: Callable[[Measured], Measured] = lambda measured: measured
+) -> Iterator[dict[str, np.ndarray]]:
+    """For GCN-D: every proposal and each face alone, with the true IoU, weighted by the root of size.
+
+    `seen_as` may change what the network sees of the proposals.
+    """
     for groups in [*(round_.proposals for round_ in problem.rounds), single_faces(len(problem.labels))]:
         for chunk in bounded_chunks(groups):
             part = take_groups(groups, chunk)
             target = best_iou(part, problem.labels)
-            yield input_arrays(measure(problem.graph, part)) | {
-                "target": target,
-                "weight": np.sqrt(part.sizes),
-            }
+            measured = seen_as(measure(problem.graph, part))
+            yield input_arrays(measured) | {"target": target, "weight": np.sqrt(part.sizes)}
 
 
 def member_examples(problem: Problem, predict_iou: Predict) -> Iterator[dict[str, np.ndarray]]:

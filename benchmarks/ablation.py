@@ -1,0 +1,203 @@
+"""What each part of the default path adds: one part off or changed at a time, scored on unseen people.
+
+All networks are trained on lfw/train alone, so that nobody in the sets was seen. Cells are pairwise F
+and BCubed F, in percent.
+
+    python benchmarks/ablation.py
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common import cli
+from common.progress import track
+
+from datasets import NETWORKS, add_shared, load
+from oracle import join_groups
+from quality import SETS, train_without_seen
+from raw_features import raw_predictor
+
+from model.gcn import GCND, GCNS, load_networks, predictor
+from pipeline.formats import Round
+from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES, Measured, single_faces
+from pipeline.membership import MEMBER_MEASURES, revise_members
+from pipeline.metrics import evaluate
+from pipeline.people import Predict, choose_clusters, find_people, score_rounds
+from pipeline.select import (
+    all_proposals,
+    cluster_index,
+    levels_of_families,
+    rank_and_deoverlap,
+    select_clusters,
+)
+from train import Problem, pose_problem
+
+IS_MEMBER = MEMBER_MEASURES.index("is a member")
+LEAST_IOP, MOST_IOP = 0.3, 0.7  # between which the paper's implementation asks GCN-S
+CPU = torch.device("cpu")
+EXAMPLES = """  python benchmarks/ablation.py
+  python benchmarks/ablation.py glint8 --network dlib"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One set in one feature space, with the networks that judge it."""
+
+    problem: Problem
+    weights: Path
+    network: str
+    shared: Path
+
+    @cached_property
+    def gcn_d(self) -> Predict:
+        """Predicts IoU."""
+        return predictor(load_networks(self.weights, GCND, NODE_MEASURES, PROPOSAL_MEASURES, CPU))
+
+    @cached_property
+    def gcn_s(self) -> Predict:
+        """Predicts membership."""
+        return predictor(load_networks(self.weights, GCNS, MEMBER_MEASURES, PROPOSAL_MEASURES, CPU))
+
+    @cached_property
+    def scores(self) -> tuple[np.ndarray, np.ndarray]:
+        """Predicted IoU of the proposals and of each face alone."""
+        return score_rounds(self.problem.graph, self.problem.rounds, self.gcn_d)
+
+    @cached_property
+    def clusters(self) -> np.ndarray:
+        """The clusters chosen, before their members are revised."""
+        return select_clusters(self.problem.rounds, *self.scores)
+
+    def revised(self, clusters: np.ndarray, predict: Predict | None = None) -> np.ndarray:
+        """Clusters after GCN-S."""
+        return revise_members(self.problem.graph, clusters, predict or self.gcn_s)
+
+
+def defaults(case: Case) -> np.ndarray:
+    """Everything on."""
+    return case.revised(case.clusters)
+
+
+def rank_all(case: Case) -> np.ndarray:
+    """The paper's selection: rank all proposals by predicted IoU, each takes what is left."""
+    groups = join_groups(all_proposals(case.problem.rounds), single_faces(len(case.problem.labels)))
+    chosen = rank_and_deoverlap(groups, np.concatenate(case.scores), len(case.problem.labels))
+    return case.revised(cluster_index(chosen))
+
+
+def families(keep: Callable[[str], bool]) -> Callable[[Case], np.ndarray]:
+    """The default path on some families of proposals alone."""
+
+    def variant(case: Case) -> np.ndarray:
+        names = dict.fromkeys(round_.family for round_ in case.problem.rounds)
+        rounds = [
+            Round(name, 0.0, groups, np.zeros(0, np.int64))
+            for name, levels in zip(names, levels_of_families(case.problem.rounds), strict=True)
+            if keep(name)
+            for _, groups in levels
+        ]
+        return find_people(case.problem.graph, rounds, case.gcn_d, case.gcn_s)
+
+    return variant
+
+
+def no_revision(case: Case) -> np.ndarray:
+    """Chosen proposals as they are."""
+    return case.clusters
+
+
+def only_drop(case: Case) -> np.ndarray:
+    """GCN-S drops outliers; faces left over stay alone."""
+    return case.revised(case.clusters, lambda m: np.where(is_member(m), case.gcn_s(m), 0))
+
+
+def only_attach(case: Case) -> np.ndarray:
+    """GCN-S attaches faces left over; members stay."""
+    return case.revised(case.clusters, lambda m: np.where(is_member(m), 1, case.gcn_s(m)))
+
+
+def gated(case: Case) -> np.ndarray:
+    """GCN-S on the clusters of middling purity alone: their IoP is the mean of what GCN-S predicts."""
+
+    def predict(measured: Measured) -> np.ndarray:
+        probability, member = case.gcn_s(measured), is_member(measured)
+        iop = np.bincount(measured.owner, probability * member) / np.bincount(measured.owner, member)
+        asked = ((iop > LEAST_IOP) & (iop < MOST_IOP))[measured.owner]
+        return np.where(asked, probability, member.astype(np.float32))
+
+    return case.revised(case.clusters, predict)
+
+
+def one_network(case: Case) -> np.ndarray:
+    """The first fold's networks instead of the mean of all."""
+    gcn_d = load_networks(case.weights, GCND, NODE_MEASURES, PROPOSAL_MEASURES, CPU)[:1]
+    gcn_s = load_networks(case.weights, GCNS, MEMBER_MEASURES, PROPOSAL_MEASURES, CPU)[:1]
+    return find_people(case.problem.graph, case.problem.rounds, predictor(gcn_d), predictor(gcn_s))
+
+
+def raw_nodes(case: Case) -> np.ndarray:
+    """The paper's GCN-D, whose nodes are raw features; clusters not revised."""
+    predict = raw_predictor(case.problem.graph, case.network, case.shared)
+    return choose_clusters(case.problem.graph, case.problem.rounds, predict)
+
+
+VARIANTS: dict[str, Callable[[Case], np.ndarray]] = {
+    "defaults": defaults,
+    "proposals: `linked` alone (one merge tree)": families(lambda family: family == "linked"),
+    "proposals: `mean` alone": families(lambda family: family == "mean"),
+    "proposals: shared neighbors alone": families(lambda family: family.startswith("shared")),
+    "proposals: without `linked`": families(lambda family: family != "linked"),
+    "proposals: without `mean`": families(lambda family: family != "mean"),
+    "proposals: without shared neighbors": families(lambda family: not family.startswith("shared")),
+    "selection: rank and de-overlap": rank_all,
+    "GCN-D: one network, not the mean of four (GCN-S too)": one_network,
+    "GCN-S off": no_revision,
+    "GCN-S: outliers dropped alone": only_drop,
+    "GCN-S: faces left over attached alone": only_attach,
+    "GCN-S: where its mean, the IoP, is 0.3 to 0.7 alone": gated,
+    "GCN-D on raw features, GCN-S off": raw_nodes,
+}
+
+
+def is_member(measured: Measured) -> np.ndarray:
+    """Which nodes are members of their cluster, bool (M,)."""
+    return measured.nodes[:, IS_MEMBER] > 0.5
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The arguments of this benchmark."""
+    parser = cli.make_parser("ablation.py", "Each part of the default path on and off.", EXAMPLES)
+    parser.add_argument("sets", nargs="*", default=SETS, metavar="SET", help="sets, joined by + to mix")
+    parser.add_argument("--network", choices=NETWORKS, action="append", help="default: both")
+    add_shared(parser)
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """A column for each set and feature space, a row for each variant."""
+    weights = train_without_seen(args.shared)
+    cells: dict[str, list[str]] = {name: [] for name in VARIANTS}
+    columns = [(name, network) for name in args.sets for network in args.network or NETWORKS]
+    for name, network in columns:
+        faces = load(name, network, args.shared)
+        case = Case(pose_problem(faces.rows, faces.labels), weights, network, args.shared)
+        for variant, find in track(VARIANTS.items(), f"{name}, {network}", "variants"):
+            scores = evaluate(faces.labels, find(case))
+            cells[variant].append(f"{100 * scores.pairwise.f:.2f} / {100 * scores.bcubed.f:.2f}")
+    print("| | " + " | ".join(f"{name}, {network}" for name, network in columns) + " |")
+    print("|---" * (len(columns) + 1) + "|")
+    for variant, row in cells.items():
+        print(f"| {variant} | " + " | ".join(row) + " |")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main, get_parser()))
