@@ -1,7 +1,9 @@
 """How every script takes its arguments and ends: one parser, one exit path."""
 
 import argparse
+import atexit
 import errno
+import gc
 import math
 import os
 import signal
@@ -36,6 +38,8 @@ def _end_in_one_line(kind: type[BaseException], error: BaseException, trace: Tra
 
 # Importing torch takes seconds, so that this module is the first that a script imports.
 sys.excepthook = _end_in_one_line
+# To look through all objects of torch once more at the end, for nothing, would take a second.
+atexit.register(gc.freeze)
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.")
 
 

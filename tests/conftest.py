@@ -4,10 +4,14 @@ import importlib
 import json
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from common import cli
 from common.progress import set_quiet
@@ -86,6 +90,45 @@ def shared() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return path
+
+
+@pytest.fixture
+def start_process() -> Iterator[Callable[..., subprocess.Popen]]:
+    """Start processes as subprocess.Popen does, each in a session of its own.
+
+    However the test ends, they are killed with their children and their pipes closed.
+    """
+
+    def kill(process: subprocess.Popen) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    with ExitStack() as stack:
+
+        def start(command: list[str | Path], **options: Any) -> subprocess.Popen:
+            process = stack.enter_context(subprocess.Popen(command, start_new_session=True, **options))
+            stack.callback(kill, process)
+            return process
+
+        yield start
+
+
+def wait_until(process: subprocess.Popen, sign: Callable[[], bool], seconds: float = 120) -> None:
+    """Wait for a sign of the running process; fails where it ends without, or takes too long."""
+    deadline = time.monotonic() + seconds
+    while not sign():
+        assert process.poll() is None, f"ended with {process.returncode} before the sign"
+        assert time.monotonic() < deadline, f"no sign in {seconds} s"
+        time.sleep(0.002)
+
+
+def is_locking(process: subprocess.Popen, folder: Path) -> bool:
+    """Whether a stage has come to its work: it holds the folder that it writes into open."""
+    try:
+        opened = [entry.readlink() for entry in Path(f"/proc/{process.pid}/fd").iterdir()]
+    except OSError:  # one was closed meanwhile
+        return False
+    return folder.resolve() in opened
 
 
 @dataclass(frozen=True)

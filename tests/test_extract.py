@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import KILLS, REPOSITORY
+from conftest import KILLS, REPOSITORY, wait_until
 from PIL import Image
 
 from model.backbones import IRESNET_BLOCKS, IResNet
@@ -141,14 +141,12 @@ def test_another_list_is_computed_anew(folder, extract, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_runs_go_on_and_end_in_the_same_bytes(folder, tmp_path, undisturbed):
+def test_killed_runs_go_on_and_end_in_the_same_bytes(folder, start_process, tmp_path, undisturbed):
     rng = np.random.default_rng(0)
     part = tmp_path / ".feature.bin.part"
     resumed = 0
     for _ in range(KILLS):
-        process = subprocess.Popen(
-            command(folder / "faces.txt"), cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True
-        )
+        process = start_process(command(folder / "faces.txt"), cwd=tmp_path, stdout=subprocess.DEVNULL)
         target = rng.integers(0, FACES) * 512
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:
@@ -164,11 +162,10 @@ def test_killed_runs_go_on_and_end_in_the_same_bytes(folder, tmp_path, undisturb
     assert sorted(path.name for path in tmp_path.iterdir()) == ["feature.bin", "feature.json"]
 
 
-def test_a_piece_damaged_on_disk_is_computed_again(folder, tmp_path, undisturbed):
-    process = subprocess.Popen(command(folder / "faces.txt"), cwd=tmp_path, stdout=subprocess.DEVNULL)
+def test_a_piece_damaged_on_disk_is_computed_again(folder, start_process, tmp_path, undisturbed):
+    process = start_process(command(folder / "faces.txt"), cwd=tmp_path, stdout=subprocess.DEVNULL)
     part, journal = tmp_path / ".feature.bin.part", tmp_path / ".feature.bin.journal"
-    while process.poll() is None and not (part.exists() and part.stat().st_size >= 3 * 4 * 512):
-        time.sleep(0.002)
+    wait_until(process, lambda: part.exists() and part.stat().st_size >= 3 * 4 * 512)
     process.kill()
     process.wait()
     data = bytearray(part.read_bytes())
@@ -179,12 +176,9 @@ def test_a_piece_damaged_on_disk_is_computed_again(folder, tmp_path, undisturbed
     assert (tmp_path / "feature.bin").read_bytes() == undisturbed
 
 
-def test_ctrl_c_ends_soon_and_says_how_to_go_on(folder, tmp_path):
-    process = subprocess.Popen(
-        command(folder / "faces.txt"), cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    while process.poll() is None and not (tmp_path / ".feature.bin.journal").exists():
-        time.sleep(0.002)
+def test_ctrl_c_ends_soon_and_says_how_to_go_on(folder, start_process, tmp_path):
+    process = start_process(command(folder / "faces.txt"), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    wait_until(process, (tmp_path / ".feature.bin.journal").exists)
     started = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=30)

@@ -57,10 +57,10 @@ def test_links_and_files_are_not_ours_to_replace(tmp_path):
     assert (tmp_path / "real" / "mine").exists()
 
 
-def test_a_second_run_is_refused_while_the_first_is_at_work(tmp_path):
+def test_a_second_run_is_refused_while_the_first_is_at_work(start_process, tmp_path):
     program = "import sys; from pathlib import Path; from pipeline.files import only_run\n"
     program += "with only_run(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    first = subprocess.Popen(
+    first = start_process(
         [sys.executable, "-c", program, tmp_path],
         cwd=REPOSITORY,
         stdin=subprocess.PIPE,

@@ -10,10 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, wait_until
 
 SCRIPTS = sorted(path.name for path in REPOSITORY.glob("run_*.sh"))
 STAND_IN = f"""#!/bin/sh
@@ -138,18 +137,15 @@ def test_changed_requirements_are_installed_once_more(checkout):
     assert checkout.installs == 2
 
 
-def test_a_set_up_that_was_killed_is_started_anew(checkout):
-    running = subprocess.Popen(
+def test_a_set_up_that_was_killed_is_started_anew(checkout, start_process):
+    running = start_process(
         ["sh", checkout.path / "run_evaluate.sh"],
         env=checkout.environment(PIP_WAITS="yes"),
         cwd=checkout.work,
         stdin=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
     )
-    deadline = time.monotonic() + 30
-    while not checkout.installs and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(running, lambda: checkout.installs)
     waiting = checkout.run()
     assert waiting.returncode == 4
     assert f"process {running.pid} is setting up" in waiting.stderr
