@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from model.gcn import Network
 
-NODES_A_BATCH = 1500
+NODES_A_BATCH = 4000
 
 
 @dataclass(frozen=True)

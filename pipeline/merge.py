@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from pipeline.calibrate import Calibration
 from pipeline.formats import MEMBER_DTYPE, Groups, Round, groups_from_labels, take_groups
 
-THRESHOLD = 1.0  # standard deviations above strangers
+THRESHOLD = 0.5  # standard deviations above strangers; weak networks tell people apart no higher
 ROUNDS = 28
 MAX_SIZE = 20_000
 EDGE_WIDTH = 20  # nearest neighbors of a face that may become edges; the rest only measure

@@ -1,12 +1,14 @@
 """Sets to train on, drawn from labelled features: other people, other sizes, other feature spaces.
 
 One labelled set is one size law and one feature space. What must hold on sets nobody has seen is
-trained on many: fewer people, capped people, people with hundreds of faces, projected features.
+trained on many: fewer people, capped people, people with hundreds of faces, wrong labels, and the
+features that better, worse and otherwise made networks would give.
 """
 
 import numpy as np
 
 LARGE = 15  # faces from which a person shows how one person's features spread
+WRONG_LABELS = 0.02  # share of faces, where labels are noisy
 
 
 def draw_set(rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -15,11 +17,23 @@ def draw_set(rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> 
     Rows come scaled to length one, the labels are numbers of people of this set alone.
     """
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    recipes = (cap_people, large_people, transplant_people, transplant_people)
-    unit, labels = recipes[rng.integers(len(recipes))](unit, labels, rng)
+    unit, labels = draw_people(unit, labels, rng)
+    for change, share in SPACES.items():
+        if rng.random() < share:
+            unit = change(unit, labels, rng)
+            unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
     if rng.random() < 0.25:
-        unit = project(unit, rng)
+        wrong = rng.random(len(labels)) < WRONG_LABELS
+        labels = np.where(wrong, rng.choice(labels, len(labels)), labels)
     return unit.astype(np.float32), np.unique(labels, return_inverse=True)[1]
+
+
+def draw_people(
+    unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Some of the people and faces, by one of the recipes below."""
+    recipes = (cap_people, large_people, transplant_people, transplant_people)
+    return recipes[rng.integers(len(recipes))](unit, labels, rng)
 
 
 def cap_people(
@@ -84,8 +98,38 @@ def capped(
     return order[place < caps[person]]
 
 
-def project(unit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Another feature space: a random projection to between a third and three quarters of the dimensions."""
+def sharpen(unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A better network: each face nearer to its person's mean."""
+    _, person, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    order = np.argsort(person, kind="stable")
+    means = np.add.reduceat(unit[order], np.cumsum(sizes) - sizes) / sizes[:, None]
+    return unit + rng.uniform(0.1, 0.5) * (means[person] - unit)
+
+
+def blur(unit: np.ndarray, _labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A worse network: to each face is added how some other face differs from the mean."""
+    return unit + rng.uniform(0.1, 0.8) * (rng.permutation(unit) - unit.mean(0))
+
+
+def project(unit: np.ndarray, _labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A random projection to between a third and three quarters of the dimensions."""
     dim = unit.shape[1]
     kept = int(dim * rng.uniform(0.35, 0.75))
     return unit @ rng.standard_normal((dim, max(kept, 2))).astype(np.float32)
+
+
+def rectify(unit: np.ndarray, _labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Features behind a rectifier: none below zero, after a random rotation."""
+    dim = unit.shape[1]
+    rotated = (unit - unit.mean(0)) @ rng.standard_normal((dim, 2 * dim)).astype(np.float32)
+    return np.maximum(rotated, 0)
+
+
+def offset(unit: np.ndarray, _labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Features that share a large mean."""
+    direction = rng.standard_normal(unit.shape[1]).astype(np.float32)
+    return unit + rng.uniform(0, 2) / np.linalg.norm(direction) * direction
+
+
+SPACES = {sharpen: 0.25, blur: 0.25, project: 0.2, rectify: 0.15, offset: 0.15}
+"""Changes of the feature space, and the share of draws that each is made in."""
