@@ -19,12 +19,14 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`map`, with the calls divided among threads; results in the order of the items.
+def in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None
+) -> Iterator[Result]:
+    """`map`, with the calls divided among threads, one a core; results in the order of the items.
 
-    NumPy and torch let other threads run while they work. Each call should keep to one thread.
+    NumPy, torch and Pillow let other threads run while they work. Each call should keep to one core.
     """
-    threads = usable_cores()
+    threads = threads or usable_cores()
     if threads == 1:
         yield from map(function, items)
         return

@@ -7,7 +7,6 @@ of raw features, so one set of weights serves every feature space.
 """
 
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch_geometric.nn import GraphConv, global_max_pool, global_mean_pool
 from torch_geometric.utils import scatter
+
+from model.device import keep_to_one_thread
 
 
 @dataclass(frozen=True)
@@ -159,8 +160,7 @@ def predictor(networks: list[Network]) -> Callable[[Any], np.ndarray]:
     device = next(networks[0].parameters()).device
 
     def predict(measured: Any) -> np.ndarray:
-        if threading.current_thread() is not threading.main_thread():
-            torch.set_num_threads(1)  # other threads predict beside this one
+        keep_to_one_thread()
         tensors = [torch.from_numpy(array).to(device) for array in measured.inputs]
         with torch.inference_mode():
             predictions = [torch.sigmoid(network(*tensors)) for network in networks]
