@@ -9,24 +9,23 @@ only the new lines are computed.
 
 import argparse
 import hashlib
-import os
-import signal
 import sys
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from common import cli
 from common.errors import InputError
 from common.progress import bar, say
+from common.threads import in_threads
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
-from model.backbones import BACKBONES, Backbone, Preprocessing, load_backbone
-from model.device import choose_device
+from model.backbones import BACKBONES, Backbone, load_backbone
+from model.device import choose_device, keep_to_one_thread
 from pipeline.filelist import FileList, read_filelist
 from pipeline.files import digest_file, only_run
 from pipeline.formats import feature_json_path, read_features, read_json, write_json
@@ -51,11 +50,11 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--weights", type=Path, help="the network's weights; not needed for dlib")
     parser.add_argument("--crop", choices=CROPS, default="arcface", help="how the images were aligned")
     parser.add_argument("--output", type=Path, default=Path("feature.bin"), help="features to write")
-    parser.add_argument("--batch-size", type=cli.positive_int, default=64, help="images in one forward")
+    parser.add_argument("--batch-size", type=cli.positive_int, default=32, help="images in one forward")
     parser.add_argument(
         "--workers",
-        type=cli.non_negative_int,
-        help="processes that decode images (default: half the cores)",
+        type=cli.positive_int,
+        help="threads that decode images and run the network (default: one a core)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--strict", action="store_true", help="make an unreadable image an error")
@@ -143,19 +142,12 @@ def extract(
     journal: FeatureJournal,
 ) -> None:
     """Compute the rows from `journal.done` on and append them batch by batch."""
-    network = backbone.network.to(device, memory_format=torch.channels_last)
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
-    network = network.to(dtype)
-    mean, scale = (
-        torch.tensor(values, device=device).view(1, 3, 1, 1)
-        for values in (backbone.preprocessing.mean, backbone.preprocessing.scale)
-    )
-    first = journal.done
-    with bar(len(filelist.paths) - first, "features", "images") as progress, torch.inference_mode():
-        for faces, reasons in face_batches(args, filelist.paths[first:], backbone.preprocessing, device):
-            pixels = faces.to(device, non_blocking=True).permute(0, 3, 1, 2)
-            inputs = ((pixels - mean) / scale).to(dtype, memory_format=torch.channels_last)
-            features = network(inputs).float().cpu().numpy()
+    compute = feature_maker(args.crop, backbone, device)
+    paths = filelist.paths[journal.done :]
+    batches = (paths[start : start + args.batch_size] for start in range(0, len(paths), args.batch_size))
+    with bar(len(paths), "features", "images") as progress, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # for all threads: what Pillow warns of, `read_face` reports
+        for features, reasons in in_threads(compute, batches, args.workers):
             failed = [place for place, reason in enumerate(reasons) if reason]
             features[failed] = 0
             if not np.isfinite(features).all():
@@ -175,6 +167,37 @@ def extract(
             progress.update(len(reasons))
 
 
+def feature_maker(
+    crop: str, backbone: Backbone, device: torch.device
+) -> Callable[[list[Path]], tuple[np.ndarray, list[str]]]:
+    """A function from image files to their features, float32 (B, dim), and why one could not be read.
+
+    Threads may call it side by side.
+    """
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    network = backbone.network.to(device, dtype, memory_format=torch.channels_last)
+    size, box = backbone.preprocessing.size, frame_box(crop, backbone.preprocessing.frame)
+    mean, scale = (
+        torch.tensor(values, device=device).view(1, 3, 1, 1)
+        for values in (backbone.preprocessing.mean, backbone.preprocessing.scale)
+    )
+
+    def compute(paths: list[Path]) -> tuple[np.ndarray, list[str]]:
+        keep_to_one_thread()
+        faces, reasons = np.zeros((len(paths), size, size, 3), np.uint8), [""] * len(paths)
+        for place, path in enumerate(paths):
+            try:
+                faces[place] = read_face(path, size, box)
+            except InputError as reason:
+                reasons[place] = str(reason)
+        with torch.inference_mode():
+            pixels = torch.from_numpy(faces).to(device).permute(0, 3, 1, 2)
+            inputs = ((pixels - mean) / scale).to(dtype, memory_format=torch.channels_last)
+            return network(inputs).float().cpu().numpy(), reasons
+
+    return compute
+
+
 def refuse_unreadable(args: argparse.Namespace, unreadable: list[dict[str, Any]], count: int) -> None:
     """No readable image at all is an error, and any unreadable one with --strict."""
     if unreadable and (args.strict or len(unreadable) == count):
@@ -183,52 +206,6 @@ def refuse_unreadable(args: argparse.Namespace, unreadable: list[dict[str, Any]]
             "no image could be read" if len(unreadable) == count else f"{len(unreadable)} images unreadable"
         )
         raise InputError(f"{args.filelist}: {what}; the first is {first['path']}: {first['reason']}")
-
-
-class Faces(Dataset):
-    """The images of a list as (uint8 (size, size, 3), reason): black and a reason where unreadable."""
-
-    def __init__(self, paths: list[Path], crop: str, preprocessing: Preprocessing) -> None:
-        self.paths = [str(path) for path in paths]
-        self.size = preprocessing.size
-        self.box = frame_box(crop, preprocessing.frame)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, str]:
-        try:
-            return read_face(Path(self.paths[index]), self.size, self.box), ""
-        except InputError as reason:
-            return np.zeros((self.size, self.size, 3), np.uint8), str(reason)
-
-
-def face_batches(
-    args: argparse.Namespace, paths: list[Path], preprocessing: Preprocessing, device: torch.device
-) -> Iterator[tuple[torch.Tensor, list[str]]]:
-    """Batches of decoded faces, uint8 (B, size, size, 3), and why one could not be read."""
-    workers = max(1, (os.cpu_count() or 2) // 2) if args.workers is None else args.workers
-    loader = DataLoader(
-        Faces(paths, args.crop, preprocessing),
-        batch_size=args.batch_size,
-        num_workers=workers,
-        collate_fn=collate,
-        worker_init_fn=ignore_interrupt,
-        pin_memory=device.type == "cuda",
-        prefetch_factor=4 if workers else None,
-    )
-    yield from loader
-
-
-def collate(faces: list[tuple[np.ndarray, str]]) -> tuple[torch.Tensor, list[str]]:
-    """Join decoded faces to a batch."""
-    return torch.from_numpy(np.stack([face for face, _ in faces])), [reason for _, reason in faces]
-
-
-def ignore_interrupt(_worker: int) -> None:
-    """Leave Ctrl-C to the main process, which ends the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

@@ -34,11 +34,12 @@ from pipeline.formats import (
     write_cluster_json,
     write_clusters,
 )
-from pipeline.graph import graph_of_usable_rows, unit_rows
+from pipeline.graph import graph_of_usable_rows
 from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES, Graph, measured_graph
 from pipeline.membership import MEMBER_MEASURES
 from pipeline.merge import usable_rows_of_rounds
 from pipeline.people import find_people, score_groups
+from pipeline.rows import UnitRows
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 EXAMPLES = """  sh run_predict.sh
@@ -124,7 +125,7 @@ def usable_graph(features: Features, super_vertex: SuperVertex) -> tuple[Graph, 
     usable = features.usable
     neighbors, cosines = graph_of_usable_rows(super_vertex.neighbors, super_vertex.similarities, usable)
     calibration = Calibration(**super_vertex.manifest["calibration"])
-    graph = measured_graph(unit_rows(features.rows, usable), neighbors, cosines, calibration)
+    graph = measured_graph(UnitRows(features.rows, usable), neighbors, cosines, calibration)
     return graph, usable_rows_of_rounds(super_vertex.rounds, usable)
 
 

@@ -34,9 +34,9 @@ from pipeline.graph import (
     graph_of_usable_rows,
     make_search,
     unit_blocks,
-    unit_rows,
 )
 from pipeline.merge import MAX_SIZE, ROUNDS, THRESHOLD, propose, rows_of_rounds
+from pipeline.rows import UnitRows, slices
 
 EXAMPLES = """  sh run_proposal.sh
   sh run_proposal.sh --features val_mobilefacenet.bin --dim 128
@@ -123,8 +123,8 @@ def main(args: argparse.Namespace) -> None:
             described = search.described()
             del search
             with step("calibrate"):
-                unit = unit_rows(features.rows, usable)
-                if len(unit) > 1 and (unit == unit[0]).all():
+                unit = UnitRows(features.rows, usable)
+                if len(unit) > 1 and all((unit[part] == unit[:1]).all() for part in slices(len(unit))):
                     raise InputError(
                         f"{args.features}: every row is the same, so nobody can be told from anybody: "
                         "check the images and the network's weights"

@@ -34,12 +34,14 @@ from pipeline.formats import Round, read_features, read_labels, take_groups
 from pipeline.graph import NEIGHBORS, nearest_neighbors, unit_rows
 from pipeline.measures import (
     NODE_MEASURES,
+    NODES_AT_ONCE,
     PROPOSAL_MEASURES,
     Graph,
     Measured,
     bounded_chunks,
     measure,
     measured_graph,
+    measured_sizes,
     single_faces,
 )
 from pipeline.membership import MEMBER_MEASURES, judge_members
@@ -253,7 +255,7 @@ def proposal_examples(
     `seen_as` may change what the network sees of the proposals.
     """
     for groups in [*(round_.proposals for round_ in problem.rounds), single_faces(len(problem.labels))]:
-        for chunk in bounded_chunks(groups):
+        for chunk in bounded_chunks(measured_sizes(groups), NODES_AT_ONCE):
             part = take_groups(groups, chunk)
             target = best_iou(part, problem.labels)
             measured = seen_as(measure(problem.graph, part))

@@ -104,8 +104,7 @@ def compare(job: tuple[str, str, argparse.Namespace]) -> str:
     problem = train.pose_problem(faces.rows, faces.labels)
     found = people_found(problem, weights)
     results = [Result("ours, defaults", found, found, time.monotonic() - started, "")]
-    calibration = problem.graph.calibration
-    cosines = problem.graph.similarities * calibration.spread + calibration.middle
+    calibration, cosines = problem.graph.calibration, problem.graph.cosines
     peerset = Peerset(problem.graph.unit, problem.graph.neighbors, cosines)
     grid = np.linspace(calibration.middle, np.quantile(cosines[:, 0], 0.98), THRESHOLDS)
     for peer, cluster in PEERS.items():

@@ -1,4 +1,6 @@
-"""Where a network runs."""
+"""Where a network runs, and on how many cores."""
+
+import threading
 
 from common.errors import EnvironmentFault, UsageError
 
@@ -21,3 +23,10 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise EnvironmentFault(f"--device {name}: this machine has no such GPU: use --device cpu or auto")
     return device
+
+
+def keep_to_one_thread() -> None:
+    """In a thread beside others, let torch use one core: side by side they use them all, and no core
+    waits for another at the end of each layer."""
+    if threading.current_thread() is not threading.main_thread():
+        torch.set_num_threads(1)

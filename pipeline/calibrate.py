@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from pipeline.rows import Rows, release, slices
+
 RANDOM_PAIRS = 200_000
 BINS = 400
 LEAST_PEAK = 0.1  # of the highest density: a lower bump is noise
@@ -28,7 +30,7 @@ class Calibration:
         return (cosines - np.float32(self.middle)) * np.float32(1 / self.spread)
 
 
-def calibrate_to_strangers(unit: np.ndarray, seed: int = 0) -> Calibration:
+def calibrate_to_strangers(unit: Rows, seed: int = 0) -> Calibration:
     """Find the strangers among random pairs of `unit`, float32 (N, D), rows of length one.
 
     Most pairs are of strangers where there are many people, but half of them or more are of one
@@ -40,7 +42,9 @@ def calibrate_to_strangers(unit: np.ndarray, seed: int = 0) -> Calibration:
     if len(unit) < 2:
         return Calibration(0.0, 1.0)
     rng = np.random.default_rng(seed)
-    by_content = np.lexsort((unit[:, -1], unit[:, 0]))
+    ends = np.concatenate([unit[part][:, [0, -1]] for part in slices(len(unit))])
+    release(unit)
+    by_content = np.lexsort((ends[:, 1], ends[:, 0]))
     a = rng.integers(0, len(unit), RANDOM_PAIRS)
     b = (a + rng.integers(1, len(unit), RANDOM_PAIRS)) % len(unit)
     cosines = np.concatenate(

@@ -450,6 +450,8 @@ def _check_graph(path: Path, neighbors: np.ndarray, similarities: np.ndarray, us
             )
         if not np.isfinite(similarities[start : start + SCAN_ROWS]).all():
             raise InputError(f"{path / 'similarities.npy'}: holds NaN or Inf: run `{PROPOSAL_COMMAND}` again")
+        release_pages(neighbors)
+        release_pages(similarities)
 
 
 def _read_round(folder: Path, entry: dict[str, Any], usable: np.ndarray, earlier: int) -> Round:

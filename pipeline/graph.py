@@ -8,9 +8,9 @@ import faiss
 import numpy as np
 
 from pipeline.formats import release_pages
+from pipeline.rows import UsableRows, scales, slices
 
 NEIGHBORS = 80
-QUERY_ROWS = 8192
 SEARCHES = ("auto", "exact", "ivf", "hnsw")
 MOST_EXACT = 2.5e12  # multiplications that exact search may cost: 100,000 rows of 256 dimensions
 LEAST_RECALL = 0.98
@@ -38,12 +38,12 @@ class Search:
 
 
 def unit_blocks(rows: np.ndarray, usable: np.ndarray) -> Iterator[np.ndarray]:
-    """The usable rows scaled to length one, float32, in blocks of QUERY_ROWS rows of the file or fewer."""
-    for start in range(0, len(rows), QUERY_ROWS):
-        block = np.asarray(rows[start : start + QUERY_ROWS])[usable[start : start + QUERY_ROWS]]
-        # Scaled by the largest entry first: squares of very large or small features stay finite.
-        block = block / np.abs(block).max(axis=1, keepdims=True, initial=1e-38)
-        yield block / np.linalg.norm(block, axis=1, keepdims=True)
+    """The usable rows scaled to length one, float32, in blocks of BLOCK_ROWS rows of the file or fewer."""
+    for part in slices(len(rows)):
+        block = np.asarray(rows[part])[usable[part]]
+        for scale in scales(block):
+            block /= scale
+        yield block
         release_pages(rows)
 
 
@@ -66,7 +66,7 @@ def nearest_neighbors(unit: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]
     k = min(k, len(unit) - 1)
     neighbors = np.empty((len(unit), k), np.int32)
     similarities = np.empty((len(unit), k), np.float32)
-    blocks = np.array_split(unit, range(QUERY_ROWS, len(unit), QUERY_ROWS))
+    blocks = (unit[part] for part in slices(len(unit)))
     fill_graph(exact_search(unit), blocks, np.ones(len(unit), bool), neighbors, similarities)
     return neighbors, similarities
 
@@ -92,6 +92,8 @@ def fill_graph(
         cosines, found = search.find(block, neighbors.shape[1] + 1)
         found, similarities[row_of[own]] = without_self(own, found, cosines)
         neighbors[row_of[own]] = row_of[found]
+        release_pages(neighbors)
+        release_pages(similarities)
         done += len(block)
         advance(len(block))
     neighbors[~usable], similarities[~usable] = -1, 0
@@ -221,9 +223,10 @@ INDEXES = {"ivf": ivf_index, "hnsw": hnsw_index}
 
 def graph_of_usable_rows(
     neighbors: np.ndarray, similarities: np.ndarray, usable: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[UsableRows, UsableRows]:
     """From a graph of all rows, as `fill_graph` writes it, to that of the usable rows alone."""
-    if usable.all():
-        return neighbors, similarities
+    row_of = np.flatnonzero(usable)
+    if len(row_of) == len(usable):
+        return UsableRows(neighbors, row_of), UsableRows(similarities, row_of)
     index = (np.cumsum(usable) - 1).astype(np.int32)
-    return index[neighbors[usable]], similarities[usable]
+    return UsableRows(neighbors, row_of, lambda near: index[near]), UsableRows(similarities, row_of)

@@ -63,7 +63,8 @@ def read_image(path: Path) -> Image.Image:
                 if min(image.size) < LEAST_SIDE:
                     raise InputError(f"has {image.width} x {image.height} pixels, too few for a face")
                 image.load()
-                return to_rgb(ImageOps.exif_transpose(image))
+                ImageOps.exif_transpose(image, in_place=True)
+                return to_rgb(image)
     except FileNotFoundError:
         raise InputError("not found") from None
     except PermissionError:
@@ -90,4 +91,4 @@ def to_rgb(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         paper = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(paper, rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -6,25 +6,32 @@ it judges a cluster's members and the faces left over beside it alike, measured 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+from common.threads import in_threads
 
 import numpy as np
 
-from pipeline.formats import Groups, groups_from_labels, labels_from_groups, take_groups
+from pipeline.formats import Groups, groups_from_labels, take_groups
 from pipeline.measures import (
     NODE_MEASURES,
+    NODES_AT_ONCE,
     NONE,
     Graph,
     Measured,
+    Neighborhoods,
+    bounded_chunks,
     inner_edges,
     measure_groups,
     measure_nodes,
+    neighborhoods,
     similarity_to_rest,
 )
+from pipeline.rows import slices
 
 MEMBER_MEASURES = (*NODE_MEASURES, "five nearest inside", "similarity to the rival cluster", "is a member")
 CORE = 3  # faces from which a cluster can tell who belongs to it
 CLUSTERS_A_FACE = 3  # clusters that a face left over may join
-PAIRS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -46,15 +53,14 @@ def revise_members(
     `labels` int64 (N,) are clusters numbered from 0; `predict` gives each node's probability.
     Returns new labels, numbered from 0.
     """
-    judged = [(part, predict(part.measured)) for part in judge_members(graph, labels)]
-    if not judged:
+
+    def probabilities(judged: Judged) -> tuple[np.ndarray, ...]:
+        return judged.rows, judged.cluster, judged.member, predict(judged.measured)
+
+    parts = list(judge_members(graph, labels, probabilities))
+    if not parts:
         return labels
-    rows, cluster, member, probability = (
-        np.concatenate(column)
-        for column in zip(
-            *((p.rows, p.cluster, p.member, probability) for p, probability in judged), strict=True
-        )
-    )
+    rows, cluster, member, probability = (np.concatenate(column) for column in zip(*parts, strict=True))
     revised = labels.copy()
     dropped = rows[member & (probability < threshold)]
     revised[dropped] = labels.max() + 1 + np.arange(len(dropped))
@@ -64,33 +70,56 @@ def revise_members(
     return np.unique(revised, return_inverse=True)[1]
 
 
-def judge_members(graph: Graph, labels: np.ndarray) -> Iterator[Judged]:
-    """Every face of a cluster of CORE or more against it, and every face left over against those near."""
+def judge_members(
+    graph: Graph, labels: np.ndarray, see: Callable[[Judged], Any] = lambda judged: judged
+) -> Iterator[Any]:
+    """Every face of a cluster of CORE or more against it, and every face left over against those near.
+
+    Yields what `see` makes of each part, so that the parts need not be in memory all at once.
+    """
     clusters = groups_from_labels(labels)
     faces, joins = possible_joins(graph, labels, clusters.sizes)
+    first_join = np.searchsorted(joins, np.arange(len(clusters) + 1))
     large = np.flatnonzero(clusters.sizes >= CORE)
-    ends = np.cumsum(clusters.sizes[large] + np.bincount(joins, minlength=len(clusters))[large])
-    for chunk in np.split(large, np.flatnonzero(np.diff(ends // PAIRS_AT_ONCE)) + 1):
-        if len(chunk):
-            place = np.full(len(clusters), -1, np.int64)
-            place[chunk] = np.arange(len(chunk))
-            here = place[joins] >= 0
-            yield judge_chunk(graph, labels, clusters, chunk, faces[here], place[joins[here]])
+    rivals = cluster_sums(graph, clusters)
+
+    def judge(chunk: np.ndarray) -> Any:
+        here = np.concatenate([np.arange(first_join[c], first_join[c + 1]) for c in chunk.tolist()])
+        place = np.searchsorted(chunk, joins[here])
+        return see(judge_chunk(graph, labels, clusters, chunk, faces[here], place, rivals))
+
+    judged = clusters.sizes[large] + np.diff(first_join)[large]
+    chunks = (large[chunk] for chunk in bounded_chunks(judged, NODES_AT_ONCE))
+    for part in in_threads(judge, chunks):
+        yield part
+        graph.release()
 
 
 def possible_joins(graph: Graph, labels: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Faces left over, and for each the clusters that hold most of its neighbors; int64 (J,) both."""
+    """Faces left over and the clusters that hold most of their neighbors; int64 (J,) both, by cluster."""
     left_over = np.flatnonzero(sizes[labels] < CORE)
-    near = labels[graph.neighbors[left_over]]
-    face, column = np.nonzero(sizes[near] >= CORE)
-    pairs, counts = np.unique(
-        left_over[face] * len(sizes) + near[face, column].astype(np.int64), return_counts=True
-    )
-    faces, clusters = np.divmod(pairs, len(sizes))
-    order = np.lexsort((-counts, faces))
-    faces, clusters = faces[order], clusters[order]
-    best = np.arange(len(faces)) - np.searchsorted(faces, faces) < CLUSTERS_A_FACE
-    return faces[best], clusters[best]
+    found = [np.zeros((2, 0), np.int64)]
+    for part in slices(len(left_over)):
+        faces = left_over[part]
+        near = labels[graph.neighbors[faces]]
+        face, column = np.nonzero(sizes[near] >= CORE)
+        pairs, counts = np.unique(face * len(sizes) + near[face, column], return_counts=True)
+        face, clusters = np.divmod(pairs, len(sizes))
+        order = np.lexsort((-counts, face))
+        face, clusters = face[order], clusters[order]
+        best = np.arange(len(face)) - np.searchsorted(face, face) < CLUSTERS_A_FACE
+        found.append(np.stack([faces[face[best]], clusters[best]]))
+    faces, joins = np.concatenate(found, 1)
+    order = np.argsort(joins, kind="stable")
+    return faces[order], joins[order]
+
+
+def cluster_sums(graph: Graph, clusters: Groups) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of the unit rows of the clusters of two or more, (C, D), and the place of each cluster's."""
+    some = np.flatnonzero(clusters.sizes > 1)
+    place = np.full(len(clusters), -1)
+    place[some] = np.arange(len(some))
+    return similarity_to_rest(graph, take_groups(clusters, some))[0], place
 
 
 def judge_chunk(
@@ -100,6 +129,7 @@ def judge_chunk(
     chunk: np.ndarray,
     faces: np.ndarray,
     joins: np.ndarray,
+    rivals: tuple[np.ndarray, np.ndarray],
 ) -> Judged:
     """Measure the members of some clusters, and `faces` against those clusters at the places `joins`."""
     calibrate = graph.calibration.calibrate
@@ -111,34 +141,41 @@ def judge_chunk(
     owner, member = owner[order], order < len(groups.members)
     rows = np.concatenate([groups.members.astype(np.int64), faces])[order]
     rest_of_node = np.concatenate([rest, calibrate(to_cluster)])[order]
-    owner_of_row = labels_from_groups(groups, len(graph.unit))
-    nodes, inside = measure_nodes(graph, rows, owner, rest_of_node, owner_of_row, sums, groups.sizes)
-    five = np.where(inside & (np.cumsum(inside, 1) <= 5), graph.similarities[rows], 0).sum(1)
+    near = neighborhoods(graph, rows, owner, groups)
+    nodes = measure_nodes(graph, rows, owner, rest_of_node, near, sums, groups.sizes)
+    five = np.where(near.inside & (near.count <= 5), near.similarities, 0).sum(1)
     nodes = np.column_stack(
         [
             nodes,
-            np.where(inside.any(1), five / np.clip(inside.sum(1), 1, 5), NONE),
-            similarity_to_rival(graph, labels, clusters, rows, inside),
+            np.where(near.count[:, -1], five / np.clip(near.count[:, -1], 1, 5), NONE),
+            similarity_to_rival(graph, labels, clusters, rows, near, rivals),
             member,
         ]
     ).astype(np.float32)
     proposals = measure_groups(graph, groups, sums, rest, nodes[member], groups.owners)
-    edges, edge_similarity = inner_edges(graph, rows, inside, member)
+    edges, edge_similarity = inner_edges(near, np.flatnonzero(member))
     measured = Measured(nodes, proposals, rows, owner, edges, edge_similarity)
     return Judged(rows, chunk[owner], member, measured)
 
 
 def similarity_to_rival(
-    graph: Graph, labels: np.ndarray, clusters: Groups, rows: np.ndarray, inside: np.ndarray
+    graph: Graph,
+    labels: np.ndarray,
+    clusters: Groups,
+    rows: np.ndarray,
+    near: Neighborhoods,
+    rivals: tuple[np.ndarray, np.ndarray],
 ) -> np.ndarray:
-    """Mean similarity to the cluster of the nearest neighbor in another cluster of two or more, (M,)."""
-    near = graph.neighbors[rows]
-    others = ~inside & (clusters.sizes[labels[near]] > 1)
+    """Mean similarity to the cluster of the nearest neighbor in another cluster of two or more, (M,).
+
+    `rivals` is of `cluster_sums`.
+    """
+    sums, place = rivals
+    cluster = labels[near.faces]
+    others = ~near.inside & (clusters.sizes[cluster] > 1)
     some = np.flatnonzero(others.any(1))
-    rival = labels[near[some, others[some].argmax(1)]]
-    used, place = np.unique(rival, return_inverse=True)
-    sums, _ = similarity_to_rest(graph, take_groups(clusters, used))
-    cosines = np.einsum("md,md->m", graph.unit[rows[some]], sums[place]) / clusters.sizes[rival]
+    rival = cluster[some, others[some].argmax(1)]
+    cosines = np.einsum("md,md->m", graph.unit[rows[some]], sums[place[rival]]) / clusters.sizes[rival]
     similarity = np.full(len(rows), NONE, np.float32)
     similarity[some] = graph.calibration.calibrate(cosines)
     return similarity

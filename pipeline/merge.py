@@ -10,19 +10,23 @@ size at one threshold stands split, as the components at the thresholds above it
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from common.threads import in_threads
+
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.calibrate import Calibration
 from pipeline.formats import MEMBER_DTYPE, Groups, Round, groups_from_labels, take_groups
+from pipeline.rows import Rows, release, slices
 
 THRESHOLD = 0.5  # standard deviations above strangers; weak networks tell people apart no higher
 ROUNDS = 28
 MAX_SIZE = 20_000
 EDGE_WIDTH = 20  # nearest neighbors of a face that may become edges; the rest only measure
 SHARED_WIDTHS = (20, 80)  # neighborhoods whose overlap is a similarity: small and large people
-PAIRS_AT_ONCE = 1 << 15
+PAIRS_AT_ONCE = 1 << 12  # what is gathered of them stays in the processor's cache
+PARTS_A_RELEASE = 64
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,9 @@ class Edges:
 
 
 def propose(
-    unit: np.ndarray,
-    neighbors: np.ndarray,
-    similarities: np.ndarray,
+    unit: Rows,
+    neighbors: Rows,
+    similarities: Rows,
     calibration: Calibration,
     threshold: float = THRESHOLD,
     rounds: int = ROUNDS,
@@ -58,63 +62,76 @@ def propose(
     `rounds` steps of `step`, by default evenly from the similarity that only one nearest neighbor
     in fifty exceeds. No proposal has more than `max_size` faces.
     """
-    calibrated = calibration.calibrate(similarities[:, :EDGE_WIDTH])
+    calibrated = calibration.calibrate(first_columns(similarities, EDGE_WIDTH))
     if step is None:
         highest = float(np.quantile(calibrated[:, 0], 0.98)) if calibrated.size else threshold
         step = max(highest - threshold, 0) / max(rounds - 1, 1)
     thresholds = threshold + step * np.arange(rounds - 1, -1, -1)
     overlaps = np.linspace(0.95, 0.05, rounds)
-    edges = edges_of_graph(neighbors, calibrated)
-    ones = np.ones(len(unit), np.float32)
-    sweeps = [
-        ("linked", thresholds, sweep_linked(edges, len(unit), thresholds)),
-        ("mean", thresholds, sweep_mean(unit, ones, edges, thresholds, calibration.calibrate)),
-    ]
+    near = first_columns(neighbors, EDGE_WIDTH)
+    edges = edges_of_graph(near, calibrated)
+    del calibrated
+    formed: list[tuple[str, float, Groups]] = []
+
+    def keep(family: str, levels: np.ndarray, sweep: Iterator[np.ndarray]) -> None:
+        groups = newly_formed(sweep, max_size)
+        formed.extend((family, float(level), part) for level, part in zip(levels, groups, strict=True))
+
+    keep("linked", thresholds, sweep_linked(edges, len(unit), thresholds))
+    keep("mean", thresholds, sweep_mean(unit, edges, thresholds, calibration.calibrate))
     for width in SHARED_WIDTHS:
         if width <= neighbors.shape[1] or width == SHARED_WIDTHS[0]:
-            shared = shared_neighbors(neighbors[:, :width], edges)
-            sweeps.append((f"shared {width}", overlaps, sweep_linked(shared, len(unit), overlaps)))
-    formed = [
-        (family, float(level), groups)
-        for family, levels, sweep in sweeps
-        for level, groups in zip(levels, newly_formed(sweep, max_size), strict=True)
-    ]
+            shared = shared_neighbors(near if width <= EDGE_WIDTH else neighbors, edges, width)
+            keep(f"shared {width}", overlaps, sweep_linked(shared, len(unit), overlaps))
     return without_repeats(formed, len(unit))
 
 
+def first_columns(rows: Rows, width: int) -> np.ndarray:
+    """The first `width` columns, or all there are, in memory."""
+    columns = np.concatenate([rows[part][:, :width] for part in slices(len(rows))])
+    release(rows)
+    return columns
+
+
 def edges_of_graph(neighbors: np.ndarray, weights: np.ndarray) -> Edges:
-    """The undirected edges from each row to the first columns of `neighbors`, as wide as `weights`."""
-    near = neighbors[:, : weights.shape[1]]
-    rows = np.repeat(np.arange(len(near), dtype=np.int32), near.shape[1])
-    return strongest_edges(rows, near.ravel(), weights.ravel(), len(near))
+    """The undirected edges from each row to its `neighbors`; both arrays are (N, width)."""
+    rows = np.repeat(np.arange(len(neighbors), dtype=np.int32), neighbors.shape[1])
+    return strongest_edges(rows, neighbors.ravel(), weights.ravel(), len(neighbors))
 
 
 def strongest_edges(a: np.ndarray, b: np.ndarray, weight: np.ndarray, count: int) -> Edges:
     """Edges between `count` nodes without loops; of repeats the largest weight is kept."""
+    apart = a != b
+    a, b, weight = a[apart], b[apart], weight[apart]
     key = np.minimum(a, b).astype(np.int64) * count + np.maximum(a, b)
-    order = np.lexsort((-weight, key))
+    order = np.argsort(key)
     key = key[order]
-    first = np.ones(len(key), bool)
-    first[1:] = key[1:] != key[:-1]
+    first = np.flatnonzero(np.diff(key, prepend=-1))
     low, high = np.divmod(key[first], count)
-    apart = low != high
-    return Edges(low[apart].astype(np.int32), high[apart].astype(np.int32), weight[order[first][apart]])
+    strongest = np.maximum.reduceat(weight[order], first) if len(first) else weight
+    return Edges(low.astype(np.int32), high.astype(np.int32), strongest)
 
 
-def shared_neighbors(neighbors: np.ndarray, edges: Edges) -> Edges:
-    """The same edges weighted by the Jaccard overlap of both ends' neighborhoods, themselves in."""
-    count, k = neighbors.shape
-    columns = np.concatenate([np.arange(count, dtype=neighbors.dtype)[:, None], neighbors], axis=1)
-    sets = csr_matrix(
-        (np.ones(columns.size, np.float32), columns.ravel(), np.arange(0, columns.size + 1, k + 1)),
-        (count, count),
-    )
-    sets.sort_indices()
+def shared_neighbors(neighbors: Rows, edges: Edges, width: int) -> Edges:
+    """The same edges weighted by the Jaccard overlap of both ends' neighborhoods, themselves in.
+
+    A neighborhood is a row's first `width` neighbors, fewer than 255, or all there are. What two
+    have in common stands twice in a row where both are sorted together.
+    """
+    width = min(width, neighbors.shape[1])
     common = np.empty(len(edges), np.float32)
-    for start in range(0, len(edges), PAIRS_AT_ONCE):
-        part = slice(start, start + PAIRS_AT_ONCE)
-        common[part] = sets[edges.a[part]].multiply(sets[edges.b[part]]).sum(axis=1).A1
-    return Edges(edges.a, edges.b, common / (2 * (k + 1) - common))
+
+    def compare(part: slice) -> None:
+        a, b = edges.a[part], edges.b[part]
+        both = np.hstack([a[:, None], neighbors[a][:, :width], b[:, None], neighbors[b][:, :width]])
+        both.sort(axis=1)
+        twice = (both[:, 1:] == both[:, :-1]).view(np.uint8)
+        common[part] = twice.sum(axis=1, dtype=np.uint8)
+
+    for number, _ in enumerate(in_threads(compare, slices(len(edges), PAIRS_AT_ONCE))):
+        if number % PARTS_A_RELEASE == 0:
+            release(neighbors)
+    return Edges(edges.a, edges.b, common / (2 * (width + 1) - common))
 
 
 def components(a: np.ndarray, b: np.ndarray, count: int) -> np.ndarray:
@@ -129,7 +146,7 @@ def sweep_linked(edges: Edges, count: int, thresholds: np.ndarray) -> Iterator[n
     Yields a label array int32 (count,) a threshold.
     """
     labels = np.arange(count, dtype=np.int32)
-    order = np.argsort(-edges.weight, kind="stable")
+    order = np.argsort(-edges.weight)
     bounds = np.searchsorted(-edges.weight[order], -np.asarray(thresholds), side="right")
     for start, end in zip([0, *bounds], bounds, strict=False):
         new = edges.take(order[start:end])
@@ -138,21 +155,24 @@ def sweep_linked(edges: Edges, count: int, thresholds: np.ndarray) -> Iterator[n
 
 
 def sweep_mean(
-    sums: np.ndarray,
-    sizes: np.ndarray,
+    unit: Rows,
     edges: Edges,
     thresholds: np.ndarray,
     calibrate: Callable[[np.ndarray], np.ndarray],
 ) -> Iterator[np.ndarray]:
     """Average linkage along the edges, down the descending thresholds; a label array for each.
 
-    Nodes are super-vertices: `sums` float32 (C, D) of their faces' unit rows, `sizes` float32 (C,).
-    The product of two means is the mean cosine of all pairs between them, which `edges` are
-    weighted by, calibrated. At each threshold every node joins its nearest one, until no edge
-    reaches the threshold. Average linkage never rises in a merge, so an edge's last known weight
-    bounds its present one, and only edges whose bound reaches the threshold are weighed again.
+    Nodes are super-vertices. With the sums of their faces' rows of `unit`, float32 (N, D), the
+    product of two means is the mean cosine of all pairs between them, which `edges` are weighted
+    by, calibrated. At each threshold every node joins its nearest one, until no edge reaches the
+    threshold. Average linkage never rises in a merge, so an edge's last known weight bounds its
+    present one, and only edges whose bound reaches the threshold are weighed again.
     """
-    labels = np.arange(len(sizes), dtype=np.int32)
+    labels = np.arange(len(unit), dtype=np.int32)
+    sums, sizes = np.empty(unit.shape, np.float32), np.ones(len(unit), np.float32)
+    for part in slices(len(unit)):
+        sums[part] = unit[part]
+    release(unit)
     stale = np.zeros(len(edges), bool)
     for threshold in thresholds:
         while True:
@@ -173,8 +193,7 @@ def sweep_mean(
 def mean_cosines(sums: np.ndarray, sizes: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Mean cosine of all pairs between super-vertices a and b, float32, the shape of a."""
     cosines = np.empty(len(a), np.float32)
-    for start in range(0, len(a), PAIRS_AT_ONCE):
-        part = slice(start, start + PAIRS_AT_ONCE)
+    for part in slices(len(a), PAIRS_AT_ONCE):
         cosines[part] = np.einsum("ed,ed->e", sums[a[part]], sums[b[part]])
     return cosines / (sizes[a] * sizes[b])
 
@@ -206,12 +225,22 @@ def contract(edges: Edges, stale: np.ndarray, merged: np.ndarray) -> tuple[Edges
 
 
 def add_up(sums: np.ndarray, sizes: np.ndarray, merged: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of rows and of sizes over merged nodes."""
-    nodes = np.arange(len(merged))
-    into = csr_matrix(
-        (np.ones(len(merged), np.float32), (merged, nodes)), (int(merged.max()) + 1, len(merged))
-    )
-    return into @ sums, into @ sizes
+    """Sums of rows and of sizes over merged nodes, the rows in the place of `sums`.
+
+    Merged nodes are numbered by their first node: it takes the sum, then all move up to their
+    numbers, which are never behind.
+    """
+    members = np.bincount(merged)
+    grown = groups_from_labels(np.where(members[merged] > 1, merged, -1))
+    for part in slices(len(grown)):
+        some = take_groups(grown, np.arange(part.start, part.stop))
+        ones = np.ones(len(some.members), np.float32)
+        into = csr_matrix((ones, some.members, some.offsets), (len(some), len(sums)))
+        sums[some.members[some.offsets[:-1]]] = into @ sums
+    first = np.flatnonzero(np.diff(np.maximum.accumulate(merged), prepend=-1))
+    for part in slices(len(first)):
+        sums[part] = sums[first[part]]
+    return sums[: len(first)], np.bincount(merged, weights=sizes).astype(np.float32)
 
 
 def newly_formed(partitions: Iterable[np.ndarray], max_size: int) -> Iterator[Groups]:

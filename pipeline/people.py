@@ -4,11 +4,20 @@ from collections.abc import Callable
 
 from common.profile import step
 from common.progress import bar
+from common.threads import in_threads
 
 import numpy as np
 
 from pipeline.formats import Groups, Round, take_groups
-from pipeline.measures import Graph, Measured, bounded_chunks, measure, single_faces
+from pipeline.measures import (
+    NODES_AT_ONCE,
+    Graph,
+    Measured,
+    bounded_chunks,
+    measure,
+    measured_sizes,
+    single_faces,
+)
 from pipeline.membership import revise_members
 from pipeline.select import select_clusters
 
@@ -46,9 +55,14 @@ def score_rounds(graph: Graph, rounds: list[Round], predict_iou: Predict) -> tup
 def score_groups(graph: Graph, levels: list[Groups], predict_iou: Predict) -> np.ndarray:
     """Predicted IoU of the groups of all levels, float32; the groups of one level do not overlap."""
     scores = [np.zeros(0, np.float32)]
-    with bar(sum(len(groups.members) for groups in levels), "scoring", "faces") as progress:
-        for groups in levels:
-            for chunk in bounded_chunks(groups):
-                scores.append(predict_iou(measure(graph, take_groups(groups, chunk))))
-                progress.update(int(groups.sizes[chunk].sum()))
+    chunks = (
+        take_groups(groups, chunk)
+        for groups in levels
+        for chunk in bounded_chunks(measured_sizes(groups), NODES_AT_ONCE)
+    )
+    with bar(sum(len(groups) for groups in levels), "scoring", "proposals") as progress:
+        for part in in_threads(lambda groups: predict_iou(measure(graph, groups)), chunks):
+            scores.append(part)
+            graph.release()
+            progress.update(len(part))
     return np.concatenate(scores)

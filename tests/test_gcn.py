@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch_geometric.nn import GraphConv
 
-from model.gcn import GCND, GCNS, GCNConfig, load_networks, predictor, save_networks
+from model.gcn import GCND, GCNS, GCNConfig, WeightedGraphConv, load_networks, predictor, save_networks
 
 NODES, PROPOSALS = ("a", "b", "c"), ("d", "e")
 CPU = torch.device("cpu")
@@ -24,7 +25,7 @@ class Inputs:
             rng.standard_normal((5, 3)).astype(np.float32),
             rng.standard_normal((2, 2)).astype(np.float32),
             np.array([0, 0, 0, 1, 1]),
-            np.array([[0, 1, 2, 3], [1, 2, 0, 4]]),
+            np.array([[2, 0, 1, 3], [0, 1, 2, 4]]),
             rng.standard_normal(4).astype(np.float32),
         )
 
@@ -68,8 +69,30 @@ def test_the_order_of_the_faces_does_not_matter():
     turned = Inputs()
     place = np.array([2, 0, 1, 4, 3])  # where each face went
     order = np.argsort(place)
-    turned.inputs = (nodes[order], proposals, owner[order], place[edges], weight)
+    by_target = np.argsort(place[edges[1]])
+    turned.inputs = (nodes[order], proposals, owner[order], place[edges][:, by_target], weight[by_target])
     np.testing.assert_allclose(predict(turned), predict(Inputs()), rtol=1e-5)
+
+
+def test_the_fused_sums_are_those_of_torch_geometric():
+    torch.manual_seed(0)
+    target = torch.sort(torch.randint(0, 50, (200,)))[0]
+    target = target[target != 7]  # a node that nothing points to
+    source, share = torch.randint(0, 50, (len(target),)), torch.rand(len(target))
+    degree = torch.bincount(target, minlength=50)
+    ours, plain = WeightedGraphConv(6, 6), GraphConv(6, 6)
+    plain.load_state_dict(ours.state_dict())
+    results = []
+    for convolution, edges in (
+        (ours, (source, torch.cumsum(degree, 0) - degree, share)),
+        (plain, (torch.stack([source, target]), share)),
+    ):
+        x = torch.arange(300.0).reshape(50, 6).sin().requires_grad_()
+        y = convolution(x, *edges)
+        y.square().sum().backward()
+        results.append((y.detach(), x.grad, convolution.lin_rel.weight.grad))
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected)
 
 
 def damage_truncate(path):

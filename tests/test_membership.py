@@ -58,7 +58,7 @@ def test_every_member_and_every_near_face_left_over_is_judged_once(easy, monkeyp
     loose[labels == 3] = labels.max() + 1 + np.arange((labels == 3).sum())
     loose = np.unique(loose, return_inverse=True)[1]
     whole = pairs_of(judge_members(graph, loose))
-    monkeypatch.setattr(membership, "PAIRS_AT_ONCE", 10)
+    monkeypatch.setattr(membership, "NODES_AT_ONCE", 10)
     parts = list(judge_members(graph, loose))
     pairs = pairs_of(parts)
     assert len(parts) > 2 and sorted(pairs) == sorted(whole)

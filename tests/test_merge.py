@@ -48,7 +48,7 @@ def test_a_sweep_over_all_pairs_cuts_the_tree(method, threshold):
     if method == "single":
         *_, last = sweep_linked(edges, len(unit), thresholds)
     else:
-        *_, last = sweep_mean(unit, np.ones(len(unit), np.float32), edges, thresholds, RAW.calibrate)
+        *_, last = sweep_mean(unit, edges, thresholds, RAW.calibrate)
     assert 1 < len(np.unique(last)) < len(unit)
     assert partition(last) == partition(tree_cut(unit, method, threshold))
 
@@ -56,7 +56,7 @@ def test_a_sweep_over_all_pairs_cuts_the_tree(method, threshold):
 def test_shared_neighbors_are_the_jaccard_index_of_neighborhoods():
     unit, neighbors, cosines, _ = posed()
     edges = edges_of_graph(neighbors[:, :6], cosines[:, :6])
-    shared = shared_neighbors(neighbors[:, :6], edges)
+    shared = shared_neighbors(neighbors, edges, 6)
     near = [set(row) | {number} for number, row in enumerate(neighbors[:, :6].tolist())]
     expected = [
         len(near[a] & near[b]) / len(near[a] | near[b]) for a, b in zip(edges.a, edges.b, strict=True)

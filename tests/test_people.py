@@ -6,7 +6,7 @@ import torch
 from conftest import make_people
 
 from model.gcn import GCND, GCNS, load_networks, predictor
-from pipeline import measures, membership
+from pipeline import measures, membership, people
 from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES
 from pipeline.membership import MEMBER_MEASURES
 from pipeline.metrics import best_iou, evaluate
@@ -45,8 +45,12 @@ def test_the_size_of_a_batch_does_not_matter(predict, monkeypatch):
     problem = problem_of(people=30, images=12, noise=0.8)
     found = find_people(problem.graph, problem.rounds, *predict)
     scores, _ = score_rounds(problem.graph, problem.rounds, predict[0])
-    monkeypatch.setattr(measures, "NODES_AT_ONCE", 100)
-    monkeypatch.setattr(membership, "PAIRS_AT_ONCE", 100)
+    for module, name in (
+        (people, "NODES_AT_ONCE"),
+        (membership, "NODES_AT_ONCE"),
+        (measures, "MEMBERS_AT_ONCE"),
+    ):
+        monkeypatch.setattr(module, name, 100)
     np.testing.assert_allclose(score_rounds(problem.graph, problem.rounds, predict[0])[0], scores, atol=1e-4)
     np.testing.assert_array_equal(find_people(problem.graph, problem.rounds, *predict), found)
 

@@ -18,8 +18,8 @@ def part(seed, per_node, count=60):
     rng = np.random.default_rng(seed)
     nodes = rng.standard_normal((4 * count, 3)).astype(np.float32)
     proposals = rng.standard_normal((count, 2)).astype(np.float32)
-    source = np.arange(4 * count)
-    edges = np.stack([source, source - source % 4 + (source + 1) % 4])
+    target = np.arange(4 * count)
+    edges = np.stack([target - target % 4 + (target + 1) % 4, target])
     logit = nodes[:, 0] if per_node else proposals[:, 0]
     return {
         "nodes": nodes,

@@ -1,0 +1,84 @@
+"""Rows of a file, converted when they are asked for, so that a large set is never held in memory.
+
+Both classes stand for an array (N, width) of the usable rows of a memory map: `rows[index]` gives
+the rows at int64 `index` as a new array. The system keeps in memory what it has room for.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.formats import release_pages
+
+BLOCK_ROWS = 8192
+
+
+def slices(count: int, size: int = BLOCK_ROWS) -> Iterator[slice]:
+    """Consecutive slices of `count` rows, of `size` rows or fewer."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+def scales(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a row is divided by, one after the other, to be of length one; float32 (n, 1) both.
+
+    First the largest entry: squares of very large or small features stay finite.
+    """
+    largest = np.abs(block).max(axis=1, keepdims=True, initial=1e-38)
+    return largest, np.linalg.norm(block / largest, axis=1, keepdims=True)
+
+
+class UnitRows:
+    """The usable rows of a feature file, float32 (N, D), scaled to length one."""
+
+    def __init__(self, rows: np.ndarray, usable: np.ndarray) -> None:
+        self.source = rows
+        self.row_of = np.flatnonzero(usable)
+        self.largest, self.length = np.empty((2, len(self.row_of), 1), np.float32)
+        for part in slices(len(self.row_of)):
+            self.largest[part], self.length[part] = scales(np.asarray(rows)[self.row_of[part]])
+            release_pages(rows)
+
+    def __len__(self) -> int:
+        return len(self.row_of)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and D."""
+        return len(self.row_of), self.source.shape[1]
+
+    def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
+        unit = np.asarray(self.source)[self.row_of[index]]
+        unit /= self.largest[index]
+        unit /= self.length[index]
+        return unit
+
+
+@dataclass(frozen=True)
+class UsableRows:
+    """The rows `row_of`, int64 (N,), of an array, each converted."""
+
+    source: np.ndarray
+    row_of: np.ndarray
+    convert: Callable[[np.ndarray], np.ndarray] = lambda rows: rows
+
+    def __len__(self) -> int:
+        return len(self.row_of)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and the width."""
+        return len(self.row_of), self.source.shape[1]
+
+    def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
+        return self.convert(np.asarray(self.source)[self.row_of[index]])
+
+
+Rows = np.ndarray | UnitRows | UsableRows
+
+
+def release(rows: Rows) -> None:
+    """Let the system take back the memory of rows that were read; of an array in memory, nothing."""
+    if not isinstance(rows, np.ndarray):
+        release_pages(rows.source)
