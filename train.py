@@ -94,7 +94,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--folds", type=fold_count, default=4, help="parts to divide the people into, a network each"
     )
     parser.add_argument(
-        "--draws", type=cli.positive_int, default=64, help="resampled sets from each feature space"
+        "--draws", type=cli.positive_int, default=48, help="resampled sets from each feature space"
     )
     parser.add_argument("--epochs", type=cli.positive_int, default=12, help="most epochs of a network")
     parser.add_argument(
@@ -121,6 +121,7 @@ def main(args: argparse.Namespace) -> None:
     """Train both networks for each fold, scored on people they never saw; write weights and card."""
     started = time.monotonic()
     device = choose_device(args.device)
+    torch.set_num_threads(1)  # batches are too small to divide: threads would wait for one another
     sets = [read_set(features, labels, args.dim) for features, labels in args.set]
     with only_run(args.output):
         checkpoint = args.output / "checkpoint.pt"

@@ -177,7 +177,7 @@ def get_parser() -> argparse.ArgumentParser:
     """The arguments of this benchmark."""
     parser = cli.make_parser("ablation.py", "Each part of the default path on and off.", EXAMPLES)
     parser.add_argument("sets", nargs="*", default=SETS, metavar="SET", help="sets, joined by + to mix")
-    parser.add_argument("--network", choices=NETWORKS, action="append", help="default: both")
+    parser.add_argument("--network", choices=NETWORKS, action="append", help="default: each of them")
     add_shared(parser)
     return parser
 

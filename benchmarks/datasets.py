@@ -1,7 +1,10 @@
 """The real, labelled faces that the benchmarks run on: LFW, eight people of Glint, and their mixes.
 
 A set is one or more of `lfw/train`, `lfw/val` and `glint8`, joined by `+`; the same name is one person
-in all of them. Features of the default network are extracted once, into benchmarks/cache.
+in all of them. Features of the default network are extracted once, into benchmarks/cache. The
+networks in weights/ were trained on two feature spaces; two more show how well they serve others:
+`both` joins the two, better than either, and `uncropped` is the default network on crops that it was
+not made for, which is much worse.
 
     python benchmarks/datasets.py lfw/train+glint8 --network dlib --output mix.bin
 
@@ -30,6 +33,7 @@ from pipeline.formats import feature_json_path, read_features, write_json
 SHARED = REPOSITORY.parent / "shared"
 CACHE = Path(__file__).resolve().parent / "cache"
 NETWORKS = ("dlib", "mobilefacenet")
+SPACES = (*NETWORKS, "both", "uncropped")
 # Each set's file list, and its features of the second network.
 FILES = {
     "lfw/train": ("lfw/train.txt", "lfw/train_mobilefacenet.bin"),
@@ -67,23 +71,38 @@ def load(name: str, network: str, shared: Path = SHARED) -> FaceSet:
         filelist = shared / FILES[part][0]
         if not filelist.exists():
             raise InputError(f"{filelist}: not found: give the folder of the faces with --shared")
-        if network == "dlib":
-            features = read_features(extracted(part, filelist))
-        else:
-            features = read_features(shared / FILES[part][1], MOBILEFACENET_DIM)
+        of_part, usable = features_of(part, network, shared)
         people = np.array([Path(line).parent.name for line in read_filelist(filelist).names])
-        rows.append(np.asarray(features.rows[features.usable]))
-        names.append(people[features.usable])
+        rows.append(of_part[usable])
+        names.append(people[usable])
     labels = np.unique(np.concatenate(names), return_inverse=True)[1]
     return FaceSet(name, network, np.concatenate(rows), labels)
 
 
-def extracted(name: str, filelist: Path) -> Path:
+def features_of(part: str, network: str, shared: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Features of one set in one of SPACES, float32 (N, D), and which rows are usable, bool (N,)."""
+    if network == "both":
+        (first, usable), (second, also) = (features_of(part, name, shared) for name in NETWORKS)
+        return np.hstack([unit(first - first[usable].mean(0)), unit(second)]), usable & also
+    if network == "mobilefacenet":
+        features = read_features(shared / FILES[part][1], MOBILEFACENET_DIM)
+    else:
+        crop = "none" if network == "uncropped" else "arcface"
+        features = read_features(extracted(part, shared / FILES[part][0], network, crop))
+    return np.asarray(features.rows), features.usable
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Rows of length one; zeros stay."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def extracted(part: str, filelist: Path, name: str, crop: str) -> Path:
     """The default network's features of a set, made by the first stage where they are not there yet."""
     CACHE.mkdir(exist_ok=True)
-    output = CACHE / f"dlib_{name.replace('/', '_')}.bin"
+    output = CACHE / f"{name}_{part.replace('/', '_')}.bin"
     parser = extract.get_parser()
-    extract.main(parser.parse_args([str(filelist), "--output", str(output)]))
+    extract.main(parser.parse_args([str(filelist), "--crop", crop, "--output", str(output)]))
     return output
 
 
@@ -93,7 +112,7 @@ def get_parser() -> argparse.ArgumentParser:
         "datasets.py", "Write a labelled set of real faces as training takes it.", EXAMPLES
     )
     parser.add_argument("name", metavar="SET", help="sets joined by +, such as lfw/train+glint8")
-    parser.add_argument("--network", choices=NETWORKS, default="dlib", help="whose features")
+    parser.add_argument("--network", choices=SPACES, default="dlib", help="whose features")
     parser.add_argument(
         "--output", type=Path, required=True, help="features to write; labels lie beside them"
     )

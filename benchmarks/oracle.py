@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import cli
 
-from datasets import NETWORKS, FaceSet, add_shared, load
+from datasets import NETWORKS, SPACES, FaceSet, add_shared, load
 
 from pipeline.formats import Groups, Round, take_groups
 from pipeline.measures import single_faces
@@ -65,7 +65,7 @@ def get_parser() -> argparse.ArgumentParser:
     """The arguments of this benchmark."""
     parser = cli.make_parser("oracle.py", "Score a perfect choice among the proposals.", EXAMPLES)
     parser.add_argument("sets", nargs="*", default=SETS, metavar="SET", help="sets, joined by + to mix")
-    parser.add_argument("--network", choices=NETWORKS, action="append", help="default: both")
+    parser.add_argument("--network", choices=SPACES, action="append", help="default: dlib and mobilefacenet")
     add_shared(parser)
     return parser
 

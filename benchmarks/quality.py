@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common import cli
 from common.progress import say, track
 
-from datasets import CACHE, NETWORKS, add_shared, load, write_set
+from datasets import CACHE, NETWORKS, SPACES, add_shared, load, write_set
 
 import train
 from model.gcn import GCND, GCNS, load_networks, predictor
@@ -41,7 +41,8 @@ SEEN = "glint8"  # the set whose people the networks in weights/ saw
 THRESHOLDS = 26
 RESAMPLINGS = 1000
 EXAMPLES = """  python benchmarks/quality.py
-  python benchmarks/quality.py glint8 --network dlib --peer Infomap"""
+  python benchmarks/quality.py glint8 --network dlib --peer Infomap
+  python benchmarks/quality.py lfw/val --network both --network uncropped"""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def get_parser() -> argparse.ArgumentParser:
     """The arguments of this benchmark."""
     parser = cli.make_parser("quality.py", "Ours at its defaults beside tuned peers.", EXAMPLES)
     parser.add_argument("sets", nargs="*", default=SETS, metavar="SET", help="sets, joined by + to mix")
-    parser.add_argument("--network", choices=NETWORKS, action="append", help="default: both")
+    parser.add_argument("--network", choices=SPACES, action="append", help="default: dlib and mobilefacenet")
     parser.add_argument("--peer", action="append", help="a peer to run (default: all)")
     parser.add_argument("--processes", type=cli.positive_int, default=2, help="sets at work at once")
     add_shared(parser)
@@ -69,7 +70,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Each set in a process, a table for each."""
     for name in dict.fromkeys(part for set_ in args.sets for part in set_.split("+")):
-        load(name, "dlib", args.shared)  # extracts what is not in the cache, before processes ask for it
+        for network in args.network or NETWORKS:
+            load(name, network, args.shared)  # extracts what is not in the cache, before processes ask for it
     if any(SEEN in name.split("+") for name in args.sets):
         train_without_seen(args.shared)
     jobs = [(name, network, args) for name in args.sets for network in args.network or NETWORKS]

@@ -100,7 +100,7 @@ def trained(network: str, shared: Path) -> Path:
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of this tool."""
     parser = cli.make_parser("raw_features.py", "Train GCN-D on raw features, as in the paper.", EXAMPLES)
-    parser.add_argument("--network", choices=NETWORKS, action="append", help="default: both")
+    parser.add_argument("--network", choices=NETWORKS, action="append", help="default: each of them")
     add_shared(parser)
     return parser
 
