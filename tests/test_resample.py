@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import make_people
 
-from pipeline.resample import capped, draw_set, project, transplant_people
+from pipeline.resample import SPACES, blur, capped, draw_set, offset, project, sharpen, transplant_people
 
 
 @pytest.fixture
@@ -50,12 +50,45 @@ def test_transplanted_people_keep_their_spread_around_another_mean(labelled):
         assert mean @ place / np.linalg.norm(mean) / np.linalg.norm(place) > 0.9
 
 
-def test_projection_has_fewer_dimensions_and_keeps_who_is_near(labelled):
-    unit, labels = labelled
-    rows = project(unit, np.random.default_rng(0))
-    assert rows.shape[1] < unit.shape[1]
+def own_and_others(rows, labels):
+    """Mean cosine of pairs of one person, and of strangers."""
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     cosines = rows @ rows.T
-    np.fill_diagonal(cosines, -2)
-    shared = np.bincount(labels)[labels] > 1
-    assert (labels[cosines.argmax(1)] == labels)[shared].mean() > 0.9
+    same = labels[:, None] == labels
+    pairs = ~np.eye(len(rows), dtype=bool)
+    return cosines[same & pairs].mean(), cosines[~same].mean()
+
+
+@pytest.mark.parametrize("change", SPACES, ids=lambda change: change.__name__)
+def test_other_feature_spaces_keep_who_is_who(labelled, change):
+    unit, labels = labelled
+    rows = change(unit, labels, np.random.default_rng(0))
+    assert len(rows) == len(unit)
+    own, others = own_and_others(rows, labels)
+    assert own > others + 0.1
+
+
+def test_better_worse_and_shifted_spaces_are_so(labelled):
+    unit, labels = labelled
+    own, others = own_and_others(unit, labels)
+    sharper, blurred, shifted = (
+        own_and_others(change(unit, labels, np.random.default_rng(3)), labels)
+        for change in (sharpen, blur, offset)
+    )
+    assert sharper[0] > own and blurred[0] < own
+    assert shifted[1] > others + 0.05
+    assert project(unit, labels, np.random.default_rng(0)).shape[1] < unit.shape[1]
+
+
+def test_some_sets_have_wrong_labels(labelled):
+    unit, labels = labelled
+    people = {tuple(np.round(row, 4)): label for row, label in zip(unit, labels, strict=True)}
+    wrong = []
+    for seed in range(40):
+        rows, drawn = draw_set(unit, labels, np.random.default_rng(seed))
+        known = [people.get(tuple(np.round(row, 4))) for row in rows]
+        if None in known:  # another feature space
+            continue
+        pairs = set(zip(known, drawn.tolist(), strict=True))
+        wrong.append(len(pairs) > len(set(known)))
+    assert 0 < sum(wrong) < len(wrong)
