@@ -15,7 +15,7 @@ SEARCHES = ("auto", "exact", "ivf", "hnsw")
 MOST_EXACT = 2.5e12  # multiplications that exact search may cost: 100,000 rows of 256 dimensions
 LEAST_RECALL = 0.98
 RECALL_QUERIES = 500
-CELLS_A_ROOT = 4  # IVF's cells over the root of the number of rows
+CELLS_A_ROOT = 8  # cells of IVF over the root of the number of rows: about as many as people
 TRAINING_ROWS_A_CELL = 40
 HNSW_LINKS = 32
 
@@ -181,7 +181,7 @@ def ivf_index(rows: np.ndarray, usable: np.ndarray) -> Index:
     picked = np.zeros(len(rows), bool)
     picked[sample_of(usable, TRAINING_ROWS_A_CELL * cells)] = True
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, cells, faiss.METRIC_INNER_PRODUCT)
-    index.cp.niter = 10
+    index.cp.niter = 6
     index.train(unit_rows(rows, picked))
     for block in unit_blocks(rows, usable):
         index.add(block)

@@ -103,7 +103,10 @@ def strongest_edges(a: np.ndarray, b: np.ndarray, weight: np.ndarray, count: int
     """Edges between `count` nodes without loops; of repeats the largest weight is kept."""
     apart = a != b
     a, b, weight = a[apart], b[apart], weight[apart]
-    key = np.minimum(a, b).astype(np.int64) * count + np.maximum(a, b)
+    key = np.minimum(a, b).astype(np.int64)
+    key *= count
+    key += np.maximum(a, b)
+    del a, b
     order = np.argsort(key)
     key = key[order]
     first = np.flatnonzero(np.diff(key, prepend=-1))
@@ -172,7 +175,7 @@ def sweep_mean(
     sums, sizes = np.empty(unit.shape, np.float32), np.ones(len(unit), np.float32)
     for part in slices(len(unit)):
         sums[part] = unit[part]
-    release(unit)
+        release(unit)
     stale = np.zeros(len(edges), bool)
     for threshold in thresholds:
         while True:

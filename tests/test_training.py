@@ -92,7 +92,7 @@ def test_a_batch_holds_the_chosen_proposals_with_their_own_edges():
     np.testing.assert_array_equal(nodes[4:], first["nodes"][12:16])
     np.testing.assert_array_equal(proposals[1], first["proposals"][3])
     assert owner.tolist() == [0] * 4 + [1] * 4
-    assert edges.tolist() == [[0, 1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 0, 5, 6, 7, 4]]
+    assert edges.tolist() == [[1, 2, 3, 0, 5, 6, 7, 4], [0, 1, 2, 3, 4, 5, 6, 7]]
     np.testing.assert_array_equal(weight[4:], first["edge_similarity"][12:16])
     np.testing.assert_allclose(target, [second["target"][10], first["target"][3]], rtol=1e-6)
 

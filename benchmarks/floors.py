@@ -1,0 +1,151 @@
+"""What each stage cannot be faster than: its search, its networks alone, on data already in memory.
+
+    python benchmarks/floors.py search synthetic.bin super_vertex
+    python benchmarks/floors.py graph-networks synthetic.bin super_vertex
+    python benchmarks/floors.py network faces.txt
+
+Each prints JSON. `search` is the nearest neighbors by faiss as proposals in super_vertex/ found them;
+`graph-networks` the forward passes of GCN-D over every proposal; `network` the default face network's
+forward, float32 matrix multiplication, and dlib's own descriptor where the package dlib is installed.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common import cli
+from common.threads import usable_cores
+
+from pipeline.filelist import read_filelist
+from pipeline.formats import read_features, read_super_vertex, take_groups
+from pipeline.graph import INDEXES, unit_rows
+from pipeline.images import frame_box, read_face
+
+BATCH = 32
+REPEATS = 5
+MATRIX = 4096
+EXAMPLES = "  python benchmarks/floors.py search synthetic.bin super_vertex"
+
+
+def search(features_path: Path, proposals: Path) -> dict[str, Any]:
+    """Seconds that the search takes alone, with an index made for it where it is approximate."""
+    features = read_features(features_path)
+    found = json.loads((proposals / "manifest.json").read_text())
+    unit, k = unit_rows(features.rows, features.usable), found["k"]
+    method, effort = found["search"]["method"], found["search"]["effort"]
+    started = time.perf_counter()
+    if method == "exact":
+        faiss.knn(unit, unit, k + 1, metric=faiss.METRIC_INNER_PRODUCT)
+    else:
+        INDEXES[method](features.rows, features.usable).find(unit, k + 1, effort)
+    return {"seconds": time.perf_counter() - started, "rows": len(unit), **found["search"]}
+
+
+def graph_networks(features_path: Path, proposals: Path) -> dict[str, Any]:
+    """Seconds of GCN-D's forward passes alone, were they divided among the cores without loss."""
+    import torch
+
+    from model.gcn import GCND, load_networks, predictor
+    from pipeline.measures import (
+        NODE_MEASURES,
+        NODES_AT_ONCE,
+        PROPOSAL_MEASURES,
+        bounded_chunks,
+        measure,
+        measured_sizes,
+        single_faces,
+    )
+    from predict import WEIGHTS, usable_graph
+
+    torch.set_num_threads(1)
+    features = read_features(features_path)
+    graph, rounds = usable_graph(features, read_super_vertex(proposals, features))
+    predict = predictor(load_networks(WEIGHTS, GCND, NODE_MEASURES, PROPOSAL_MEASURES, torch.device("cpu")))
+    seconds, nodes = 0.0, 0
+    for groups in [*(round_.proposals for round_ in rounds), single_faces(len(graph.unit))]:
+        for chunk in bounded_chunks(measured_sizes(groups), NODES_AT_ONCE):
+            measured = measure(graph, take_groups(groups, chunk))
+            started = time.perf_counter()
+            predict(measured)
+            seconds += time.perf_counter() - started
+            nodes += len(measured.nodes)
+    return {"seconds": seconds / usable_cores(), "nodes": nodes}
+
+
+def network(filelist: Path) -> dict[str, Any]:
+    """Images a second of the face network on tensors in memory, and what it is measured against."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from model.backbones import load_backbone
+
+    backbone = load_backbone("dlib", None)
+    net = backbone.network.to(memory_format=torch.channels_last)
+    size, box = backbone.preprocessing.size, frame_box("arcface", backbone.preprocessing.frame)
+    paths = read_filelist(filelist).paths[:BATCH]
+    faces = np.stack([read_face(path, size, box) for path in paths])
+    pixels = torch.from_numpy(faces).permute(0, 3, 1, 2)
+    inputs = ((pixels - 115.0) / 256).to(memory_format=torch.channels_last)
+    matrix = torch.rand(MATRIX, MATRIX)
+    with torch.inference_mode():
+        with FlopCounterMode(display=False) as counter:
+            net(inputs)
+        forward = fastest(lambda: net(inputs)) / len(inputs)
+        multiply = fastest(lambda: matrix @ matrix)
+    work = counter.get_total_flops() / len(inputs)
+    return {
+        "images_a_second": 1 / forward,
+        "gflop_an_image": work / 1e9,
+        "forward_gflops": work / forward / 1e9,
+        "matrix_gflops": 2 * MATRIX**3 / multiply / 1e9,
+        "dlib_images_a_second": dlib_rate(faces, backbone.weights),
+    }
+
+
+def fastest(work: Callable[[], object]) -> float:
+    """Seconds of the fastest of several runs, after one to warm up."""
+    work()
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def dlib_rate(chips: np.ndarray, weights: Path) -> float | None:
+    """Images a second of dlib's own descriptor call, an image a call; None where dlib is not installed."""
+    try:
+        import dlib
+    except ImportError:
+        return None
+    describe = dlib.face_recognition_model_v1(str(weights)).compute_face_descriptor
+    chips = chips[:8]
+    return len(chips) / fastest(lambda: [describe(np.ascontiguousarray(chip)) for chip in chips])
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The arguments of this tool."""
+    parser = cli.make_parser("floors.py", "Time what a stage cannot be faster than.", EXAMPLES)
+    parser.add_argument("floor", choices=("search", "graph-networks", "network"))
+    parser.add_argument("paths", type=Path, nargs="+", help="features and proposals, or a file list")
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Time one floor, print it."""
+    floor = {"search": search, "graph-networks": graph_networks, "network": network}[args.floor]
+    print(json.dumps(floor(*args.paths)))
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main, get_parser()))

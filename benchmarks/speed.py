@@ -1,0 +1,245 @@
+"""Each stage's time over its floor and its peak memory over the input, and how both grow with the faces.
+
+The stages run as users run them, one process each, on faces made by synthetic.py; the floors of
+floors.py run between them. Extraction runs on real faces.
+
+    python benchmarks/speed.py
+    python benchmarks/speed.py --large        # 584,013 faces as well
+
+Take a machine that does nothing else: all ratios are of one run, but another process slows a stage
+and its floor by different amounts.
+"""
+
+import argparse
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+BENCHMARKS = REPOSITORY / "benchmarks"
+sys.path.insert(0, str(REPOSITORY))
+
+from common import cli
+from common.errors import InputError
+from common.progress import say
+
+from pipeline.filelist import read_filelist
+
+SIZES = (13_000, 50_000, 200_000)
+LARGE = 584_013  # the images of MS-Celeb-1M that published systems are timed on
+DIM = 256
+DLIB_MILLISECONDS = 135  # dlib's own call on a machine of this kind, where dlib is not at hand
+SHARED = REPOSITORY.parent / "shared"
+EXAMPLES = """  python benchmarks/speed.py
+  python benchmarks/speed.py --faces 13000 50000"""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished process: its output, wall and processor seconds, and peak memory in bytes."""
+
+    output: str
+    seconds: float
+    processor: float
+    peak: int
+
+
+@dataclass(frozen=True)
+class Size:
+    """What was measured at one number of faces."""
+
+    faces: int
+    feature_bytes: int
+    search: dict[str, Any]
+    networks: dict[str, Any]
+    proposal: Ran
+    prediction: Ran
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A value beside what it should reach; `most` says that it should not exceed it."""
+
+    name: str
+    value: float
+    bound: float
+    most: bool = False
+
+    def row(self) -> str:
+        """A row of the table."""
+        holds = self.value <= self.bound if self.most else self.value >= self.bound
+        return (
+            f"| {self.name} | {self.value:.2f} | {'<=' if self.most else '>='} {self.bound:g} "
+            f"| {'yes' if holds else 'NO'} |"
+        )
+
+
+def run(*command: str | Path, cwd: Path) -> Ran:
+    """Run a Python script; raises `InputError` with its last words where it fails."""
+    started = time.perf_counter()
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", *map(str, command)], cwd=cwd, stdout=out, stderr=errors
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - started
+        out.seek(0)
+        errors.seek(0)
+        if process.returncode:
+            raise InputError(f"{command[0]}: {errors.read().decode(errors='replace').strip()[-300:]}")
+        return Ran(out.read().decode(), seconds, used.ru_utime + used.ru_stime, 1024 * used.ru_maxrss)
+
+
+def floor(name: str, *paths: Path, cwd: Path) -> dict[str, Any]:
+    """What floors.py says."""
+    return json.loads(run(BENCHMARKS / "floors.py", name, *paths, cwd=cwd).output.splitlines()[-1])
+
+
+def measure_size(faces: int, cwd: Path) -> Size:
+    """Make the faces, run both stages and their floors."""
+    features, proposals = cwd / "feature.bin", cwd / "super_vertex"
+    for path in (features, proposals):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    synthetic = ("--count", str(faces), "--dim", str(DIM), "--output", features)
+    run(BENCHMARKS / "synthetic.py", *synthetic, cwd=cwd)
+    proposal = run(REPOSITORY / "proposal.py", "--restart", cwd=cwd)
+    search = floor("search", features, proposals, cwd=cwd)
+    prediction = run(REPOSITORY / "predict.py", "--restart", cwd=cwd)
+    networks = floor("graph-networks", features, proposals, cwd=cwd)
+    return Size(faces, features.stat().st_size, search, networks, proposal, prediction)
+
+
+def measure_extraction(filelist: Path, cwd: Path) -> tuple[float, dict[str, Any]]:
+    """Images a second of the first stage without its start, and its floors."""
+    one = cwd / "one.txt"
+    paths = read_filelist(filelist).paths
+    one.write_text(f"{paths[0].resolve()}\n")
+    script = REPOSITORY / "extract.py"
+    start = run(script, one, "--restart", "--output", cwd / "one.bin", cwd=cwd)
+    floors = floor("network", filelist.resolve(), cwd=cwd)
+    whole = run(script, filelist.resolve(), "--restart", "--output", cwd / "faces.bin", cwd=cwd)
+    return (len(paths) - 1) / (whole.seconds - start.seconds), floors
+
+
+def extraction_goals(rate: float, floors: dict[str, Any]) -> list[Goal]:
+    """Extraction beside its goals."""
+    dlib = floors["dlib_images_a_second"]
+    source = "dlib's own call" if dlib else f"dlib's own call ({DLIB_MILLISECONDS} ms, measured elsewhere)"
+    return [
+        Goal("extraction / bare forward, images a second", rate / floors["images_a_second"], 0.9),
+        Goal(f"extraction / {source}", rate / (dlib or 1000 / DLIB_MILLISECONDS), 20),
+        Goal(
+            "forward / float32 matrix peak, GFLOP/s", floors["forward_gflops"] / floors["matrix_gflops"], 0.5
+        ),
+    ]
+
+
+def size_goals(size: Size) -> list[Goal]:
+    """The stages at one size beside the goals that are set for it."""
+    goals = []
+    if size.faces == 50_000:
+        alone = size.search["seconds"]
+        goals = [
+            Goal("50,000: proposal stage / search alone, exact", size.proposal.seconds / alone, 1.25, True),
+            Goal("50,000: prediction stage / search alone", size.prediction.seconds / alone, 1.0, True),
+        ]
+    if size.faces == LARGE:
+        peak = max(size.proposal.peak, size.prediction.peak)
+        minutes = (size.proposal.seconds + size.prediction.seconds) / 60
+        goals = [
+            Goal("584,013: peak memory / feature.bin", peak / size.feature_bytes, 3, True),
+            Goal("584,013: minutes to clusters.txt", minutes, 30, True),
+        ]
+    return goals
+
+
+def table_of_sizes(sizes: list[Size]) -> list[str]:
+    """Times, ratios and memory of each size, and the exponents of growth."""
+    lines = [
+        "| faces | search alone s | proposals s | over search | prediction s | over search | over bare GCN "
+        "| peak MB, proposals | prediction | over feature.bin |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for size in sizes:
+        alone, peak = size.search["seconds"], max(size.proposal.peak, size.prediction.peak)
+        lines.append(
+            f"| {size.faces:,} ({size.search['method']}) | {alone:.1f} "
+            f"| {size.proposal.seconds:.1f} | {size.proposal.seconds / alone:.2f} "
+            f"| {size.prediction.seconds:.1f} | {size.prediction.seconds / alone:.2f} "
+            f"| {size.prediction.seconds / size.networks['seconds']:.1f} "
+            f"| {size.proposal.peak / 1e6:.0f} | {size.prediction.peak / 1e6:.0f} "
+            f"| {peak / size.feature_bytes:.2f} |"
+        )
+    if len(sizes) > 1:
+        columns = {
+            "search alone": [size.search["seconds"] for size in sizes],
+            "proposals": [size.proposal.processor for size in sizes],
+            "proposals less search": [
+                max(size.proposal.seconds - size.search["seconds"], 0.1) for size in sizes
+            ],
+            "prediction": [size.prediction.processor for size in sizes],
+            "peak of proposals": [size.proposal.peak for size in sizes],
+            "peak of prediction": [size.prediction.peak for size in sizes],
+        }
+        faces = [size.faces for size in sizes]
+        fitted = ", ".join(f"{name} {exponent(faces, values):.2f}" for name, values in columns.items())
+        lines += ["", f"Grows as the number of faces to the power of: {fitted}."]
+    return lines
+
+
+def exponent(faces: list[int], values: list[float]) -> float:
+    """The slope of a straight line through the logarithms."""
+    return float(np.polyfit([math.log(n) for n in faces], [math.log(value) for value in values], 1)[0])
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The arguments of this benchmark."""
+    parser = cli.make_parser("speed.py", "Time and memory of each stage over its floor.", EXAMPLES)
+    parser.add_argument("--faces", type=cli.positive_int, nargs="*", default=SIZES, help="numbers of faces")
+    parser.add_argument("--large", action="store_true", help=f"{LARGE} faces as well")
+    parser.add_argument(
+        "--images", type=Path, default=SHARED / "lfw" / "val.txt", help="file list for the first stage"
+    )
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Measure, print the tables."""
+    goals: list[Goal] = []
+    with tempfile.TemporaryDirectory() as folder:
+        cwd = Path(folder)
+        if args.images.exists():
+            rate, floors = measure_extraction(args.images, cwd)
+            say(
+                f"extraction {rate:.0f} images a second, bare forward {floors['images_a_second']:.0f} "
+                f"({floors['forward_gflops']:.0f} GFLOP/s; matrices {floors['matrix_gflops']:.0f})"
+            )
+            goals += extraction_goals(rate, floors)
+        else:
+            say(f"{args.images}: not found: extraction is left out; give --images a file list")
+        sizes = []
+        for faces in [*args.faces, *([LARGE] if args.large else [])]:
+            sizes.append(measure_size(faces, cwd))
+            say("\n".join(table_of_sizes(sizes[-1:])[2 if len(sizes) > 1 else 0 :]))
+            goals += size_goals(sizes[-1])
+    print("\n".join(["", *table_of_sizes(sizes)]))
+    print(
+        "\n".join(
+            ["", "| goal | measured | wanted | holds |", "|---|---|---|---|", *(g.row() for g in goals)]
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main, get_parser()))
