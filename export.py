@@ -65,7 +65,9 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--copy", action="store_true", help="copy the images instead of linking to them")
     parser.add_argument(
-        "--output", type=Path, help="folder or file to write (default: export, export.csv or export.json)"
+        "--output",
+        type=cli.output_path,
+        help="folder or file to write (default: export, export.csv or export.json)",
     )
     return parser
 
@@ -74,6 +76,7 @@ def main(args: argparse.Namespace) -> None:
     """Read clusters and paths, join them, write."""
     start = time.monotonic()
     output = args.output or Path(DEFAULT_OUTPUT[args.to])
+    cli.refuse_overwriting([output], [args.clusters, args.clusters.with_suffix(".json"), args.features])
     clusters = read_clusters(args.clusters)
     meta_path = feature_json_path(args.features)
     meta = read_json(meta_path, "sh run_preprocess.sh FILELIST") if meta_path.exists() else {}
@@ -132,10 +135,8 @@ def join(clusters: Groups, paths: list[Path], confidence: list[float | None]) ->
 
 def write_folders(output: Path, faces: list[Face], people: int, copy: bool) -> None:
     """Write a folder a person, whole or not at all; an earlier export is replaced, nothing else is."""
-    if output.is_dir() and not all(entry.name.startswith("person_") for entry in output.iterdir()):
-        raise InputError(f"{output}: holds other things than an export: choose another --output")
     digits, row_digits = len(str(people)), len(str(max(face.row for face in faces)))
-    with whole_folder(output) as folder:
+    with whole_folder(output, holds=("person_*",)) as folder:
         for face in track(faces, "exporting", "face"):
             if not face.path.is_file():
                 raise InputError(f"{face.path}: not found: put it back, or make the features again")

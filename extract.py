@@ -28,7 +28,14 @@ from model.backbones import BACKBONES, Backbone, load_backbone
 from model.device import choose_device, keep_to_one_thread
 from pipeline.filelist import FileList, read_filelist
 from pipeline.files import digest_file, only_run
-from pipeline.formats import feature_json_path, read_features, read_json, write_json
+from pipeline.formats import (
+    SCAN_ROWS,
+    feature_json_path,
+    is_unreadable_list,
+    read_features,
+    read_json,
+    write_json,
+)
 from pipeline.images import CROPS, frame_box, read_face
 from pipeline.journal import FeatureJournal, drop_journal
 
@@ -49,7 +56,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", choices=list(BACKBONES), default="dlib", help="face network")
     parser.add_argument("--weights", type=Path, help="the network's weights; not needed for dlib")
     parser.add_argument("--crop", choices=CROPS, default="arcface", help="how the images were aligned")
-    parser.add_argument("--output", type=Path, default=Path("feature.bin"), help="features to write")
+    parser.add_argument(
+        "--output", type=cli.output_beside_json, default=Path("feature.bin"), help="features to write"
+    )
     parser.add_argument("--batch-size", type=cli.positive_int, default=32, help="images in one forward")
     parser.add_argument(
         "--workers",
@@ -65,6 +74,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Read the list, compute what is not there yet, write."""
     started = time.monotonic()
+    cli.refuse_overwriting([args.output, feature_json_path(args.output)], [args.filelist])
     device = choose_device(args.device)
     filelist = read_filelist(args.filelist)
     backbone = load_backbone(args.model, args.weights)
@@ -82,19 +92,25 @@ def main(args: argparse.Namespace) -> None:
         finished = {} if args.restart else finished_run(args.output, run, filelist)
         if finished.get("count") == run["count"]:
             refuse_unreadable(args, finished["unreadable"], run["count"])
-            say(f"{args.output}: is done already; --restart computes it anew; next: sh run_proposal.sh")
+            say(
+                f"{args.output}: is done already, {len(finished['unreadable'])} of its images unreadable; "
+                "--restart computes it anew; next: sh run_proposal.sh"
+            )
             return
+        run_here = run | {"device": device.type}
         journal = FeatureJournal(
-            args.output, run | {"batch_size": args.batch_size, "device": device.type}, backbone.dim
+            args.output, run_here, backbone.dim, lambda stopped: differences(stopped, run_here, filelist)
         )
         try:
-            if finished and not journal.done:
-                journal.append(read_features(args.output).rows, finished["unreadable"])
+            if finished:
+                take_over(journal, read_features(args.output).rows, finished["unreadable"])
             before = journal.done
             extract(args, filelist, backbone, device, journal)
-            refuse_unreadable(args, journal.unreadable, run["count"])
             unreadable = journal.unreadable
-            journal.finish(args.output)
+            if len(unreadable) == run["count"]:
+                drop_journal(args.output)  # another run must look at the images again
+            refuse_unreadable(args, unreadable, run["count"])
+            journal.finish()
         finally:
             journal.close()
         write_json(
@@ -108,6 +124,7 @@ def main(args: argparse.Namespace) -> None:
                 "unreadable": unreadable,
             },
         )
+        drop_journal(args.output)
     seconds = time.monotonic() - started
     say(
         f"{args.output}: {run['count']} images, {len(unreadable)} of them unreadable, in {seconds:.1f} s "
@@ -131,7 +148,31 @@ def finished_run(output: Path, run: dict[str, Any], filelist: FileList) -> dict[
         return {}
     if meta.get("names_sha256") != digest_names(filelist.names[:count]):
         return {}
+    if not is_unreadable_list(meta.get("unreadable")):
+        return {}
     return meta if meta.get("feature_sha256") == digest_file(output) else {}
+
+
+def differences(stopped: dict[str, Any], run: dict[str, Any], filelist: FileList) -> list[str]:
+    """What of a stopped run this one cannot go on with, in words; its list may have grown since."""
+    words = {"model": "--model {}", "crop": "--crop {}", "device": "--device {}"}
+    changed = [
+        text.format(stopped.get(name)) for name, text in words.items() if stopped.get(name) != run[name]
+    ]
+    if stopped.get("weights_sha256") != run["weights_sha256"] and stopped.get("model") == run["model"]:
+        changed.append("other --weights")
+    count = stopped.get("count")
+    names = filelist.names[:count] if isinstance(count, int) else []
+    if count != len(names) or stopped.get("names_sha256") != digest_names(names):
+        changed.append(f"another file list, of {count} images")
+    return changed
+
+
+def take_over(journal: FeatureJournal, rows: np.ndarray, unreadable: list[dict[str, Any]]) -> None:
+    """Go on with the rows of a finished run whose list has grown."""
+    for start in range(journal.done, len(rows), SCAN_ROWS):
+        end = min(start + SCAN_ROWS, len(rows))
+        journal.append(rows[start:end], [entry for entry in unreadable if start <= entry["row"] < end])
 
 
 def extract(
@@ -149,6 +190,9 @@ def extract(
         warnings.simplefilter("ignore")  # for all threads: what Pillow warns of, `read_face` reports
         for features, reasons in in_threads(compute, batches, args.workers):
             failed = [place for place, reason in enumerate(reasons) if reason]
+            if failed and args.strict:
+                name = filelist.names[journal.done + failed[0]]
+                raise InputError(f"{name}: {reasons[failed[0]]}: mend it and run the same command again")
             features[failed] = 0
             if not np.isfinite(features).all():
                 row = journal.done + int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
@@ -200,12 +244,14 @@ def feature_maker(
 
 def refuse_unreadable(args: argparse.Namespace, unreadable: list[dict[str, Any]], count: int) -> None:
     """No readable image at all is an error, and any unreadable one with --strict."""
-    if unreadable and (args.strict or len(unreadable) == count):
-        first = unreadable[0]
-        what = (
-            "no image could be read" if len(unreadable) == count else f"{len(unreadable)} images unreadable"
-        )
-        raise InputError(f"{args.filelist}: {what}; the first is {first['path']}: {first['reason']}")
+    if len(unreadable) == count:
+        what = "no image could be read"
+    elif unreadable and args.strict:
+        what = f"{len(unreadable)} images were unreadable (--restart looks at them again)"
+    else:
+        return
+    first = unreadable[0]
+    raise InputError(f"{args.filelist}: {what}; the first is {first['path']}: {first['reason']}")
 
 
 if __name__ == "__main__":

@@ -27,11 +27,11 @@ from pipeline.formats import (
     Round,
     SuperVertex,
     canonical_groups,
+    feature_json_path,
     groups_from_labels,
     read_cluster_json,
     read_features,
     read_super_vertex,
-    write_cluster_json,
     write_clusters,
 )
 from pipeline.graph import graph_of_usable_rows
@@ -58,7 +58,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--proposals", type=Path, default=Path("super_vertex"), help="folder of run_proposal.sh"
     )
-    parser.add_argument("--output", type=Path, default=Path("clusters.txt"), help="clusters to write")
+    parser.add_argument(
+        "--output", type=cli.output_beside_json, default=Path("clusters.txt"), help="clusters to write"
+    )
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of trained graph networks")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--profile", action="store_true", help="print time and peak memory of each step")
@@ -69,6 +71,9 @@ def get_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Find the people, score their clusters, write."""
     started = time.monotonic()
+    cli.refuse_overwriting(
+        [args.output, args.output.with_suffix(".json")], [args.features, feature_json_path(args.features)]
+    )
     device = choose_device(args.device)
     with step("check inputs"):
         features = read_features(args.features, args.dim)
@@ -98,8 +103,7 @@ def main(args: argparse.Namespace) -> None:
             labels[features.usable] = 0
         with step("write"):
             groups = canonical_groups(groups_from_labels(labels))
-            write_clusters(args.output, groups)
-            write_cluster_json(args.output, made_from, predicted_iou[groups.members[groups.offsets[:-1]]])
+            write_clusters(args.output, groups, made_from, predicted_iou[groups.members[groups.offsets[:-1]]])
     if args.profile:
         print("\n".join(profile_lines()))
     alone = int((groups.sizes == 1).sum())

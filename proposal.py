@@ -18,8 +18,9 @@ from common.profile import profile_lines, step
 from common.progress import bar, say
 
 from pipeline.calibrate import calibrate_to_strangers
-from pipeline.files import only_run, whole_folder
+from pipeline.files import clear_up, only_run, whole_folder
 from pipeline.formats import (
+    SUPER_VERTEX_FILES,
     Features,
     create_graph,
     feature_digest,
@@ -54,7 +55,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=cli.output_path,
         default=Path("super_vertex"),
         help="folder to write; one of an earlier run is replaced",
     )
@@ -77,7 +78,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--max-size",
-        type=cli.positive_int,
+        type=cli.several_int,
         default=MAX_SIZE,
         help="most faces in a proposal; larger ones stay split",
     )
@@ -109,11 +110,12 @@ def main(args: argparse.Namespace) -> None:
             "parameters": {name: getattr(args, name) for name in PARAMETERS},
         }
     with only_run(args.output.resolve().parent):
+        clear_up(args.output)
         if not args.restart and is_done(args.output, features, run):
             say(f"{args.output}: is done already; --restart makes it anew; next: sh run_predict.sh")
             return
         k = min(args.k, int(usable.sum()) - 1)
-        with whole_folder(args.output) as folder:
+        with whole_folder(args.output, holds=SUPER_VERTEX_FILES) as folder:
             neighbors, similarities = create_graph(folder, len(usable), k)
             with step("prepare search"):
                 search = make_search(args.search, features.rows, usable, k)

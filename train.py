@@ -89,9 +89,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dim", type=cli.positive_int, help="length of a row, where no .json lies beside the features"
     )
-    parser.add_argument("--output", type=Path, default=Path("trained"), help="folder to write")
+    parser.add_argument("--output", type=cli.output_path, default=Path("trained"), help="folder to write")
     parser.add_argument(
-        "--folds", type=fold_count, default=4, help="parts to divide the people into, a network each"
+        "--folds", type=cli.several_int, default=4, help="parts to divide the people into, a network each"
     )
     parser.add_argument(
         "--draws", type=cli.positive_int, default=48, help="resampled sets from each feature space"
@@ -107,14 +107,6 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--restart", action="store_true", help="begin anew instead of going on")
     return parser
-
-
-def fold_count(text: str) -> int:
-    """argparse type: at least 2."""
-    value = cli.positive_int(text)
-    if value < 2:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 2")
-    return value
 
 
 def main(args: argparse.Namespace) -> None:

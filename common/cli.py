@@ -4,18 +4,20 @@ import argparse
 import atexit
 import errno
 import gc
-import math
+import io
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
 from common import __version__
-from common.errors import EnvironmentFault, FaultError
+from common.errors import EnvironmentFault, FaultError, UsageError
 from common.profile import forget_steps
-from common.progress import set_quiet
+from common.progress import set_quiet, warn
 
 _MACHINE_ERRNOS = {
     errno.ENOSPC: "the disk is full: free some space and run the same command again",
@@ -48,7 +50,7 @@ def make_parser(script: str, description: str, examples: str) -> argparse.Argume
 
     `script` is the command the user types, such as ``run_proposal.sh``.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=script,
         description=description,
         epilog=f"examples:\n{examples}",
@@ -59,6 +61,14 @@ def make_parser(script: str, description: str, examples: str) -> argparse.Argume
     parser.add_argument("--quiet", action="store_true", help="print only results, warnings and errors")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; --help says the rest."""
+
+    def error(self, message: str) -> NoReturn:
+        warn(f"{self.prog}: error: {' '.join(message.split())}: see --help")
+        self.exit(2)
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -78,6 +88,14 @@ def positive_int(text: str) -> int:
     return value
 
 
+def several_int(text: str) -> int:
+    """argparse type: an integer of at least 2."""
+    value = int(text)
+    if value < 2:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 2")
+    return value
+
+
 def non_negative_int(text: str) -> int:
     """argparse type: an integer of at least 0."""
     value = int(text)
@@ -87,10 +105,10 @@ def non_negative_int(text: str) -> int:
 
 
 def finite_float(text: str) -> float:
-    """argparse type: a finite number."""
+    """argparse type: a number that float32 holds and that may be multiplied."""
     value = float(text)
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
+    if not abs(value) <= 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from -1e9 to 1e9")
     return value
 
 
@@ -100,6 +118,32 @@ def positive_float(text: str) -> float:
     if value <= 0:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
+
+
+def output_path(text: str) -> Path:
+    """argparse type: the path of a file or folder to write."""
+    path = Path(text)
+    if path.name in ("", ".."):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a file or folder to write")
+    return path
+
+
+def output_beside_json(text: str) -> Path:
+    """argparse type: the path of a file to write, with a file of the same name but `.json` beside it."""
+    path = output_path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder: give the name of a file")
+    if path.suffix == ".json":
+        raise argparse.ArgumentTypeError(f"{text}: the name with .json is for the file beside it")
+    return path
+
+
+def refuse_overwriting(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """Raise `UsageError` where something that is read would be overwritten."""
+    read = {path.resolve() for path in inputs}
+    for path in outputs:
+        if path.resolve() in read:
+            raise UsageError(f"{path}: is read, so it cannot be written as well: choose another --output")
 
 
 def run(
@@ -118,12 +162,14 @@ def run(
     set_quiet(args.quiet)
     forget_steps()
     signal.signal(signal.SIGTERM, _interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a name's letters
     try:
         main(args)
         return 0
     except KeyboardInterrupt:
         _drop_stdout()
-        print(f"{parser.prog}: interrupted; {resume_hint}", file=sys.stderr)
+        warn(f"{parser.prog}: interrupted; {resume_hint}")
         return 130
     except BrokenPipeError:
         _drop_stdout()
@@ -142,7 +188,7 @@ def run(
         import traceback
 
         traceback.print_exception(error)
-    print(f"{parser.prog}: error: {' '.join(line.split())}", file=sys.stderr)
+    warn(f"{parser.prog}: error: {' '.join(line.split())}")
     return code
 
 
@@ -162,5 +208,6 @@ def _os_line(fault: OSError) -> str:
 
 def _drop_stdout() -> None:
     """Point stdout at nothing, so that the interpreter's last flush cannot fail."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
+    if sys.stdout:
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())

@@ -18,15 +18,26 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
+def printable(text: str) -> str:
+    """The text with everything escaped that a terminal might obey, but for line breaks.
+
+    Names of files may hold anything: commands to the terminal, or bytes that are no text at all.
+    """
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
 def say(line: str) -> None:
     """Print one line for the user, unless --quiet was given."""
     if not _quiet:
-        print(line, flush=True)
+        print(printable(line), flush=True)
 
 
 def warn(line: str) -> None:
     """Print one line on stderr that the user should read even with --quiet."""
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 def bar(total: int | None, description: str, unit: str = "it") -> tqdm:
@@ -36,7 +47,7 @@ def bar(total: int | None, description: str, unit: str = "it") -> tqdm:
         desc=description,
         unit=f" {unit}",
         delay=2,
-        disable=_quiet or not sys.stderr.isatty(),
+        disable=_quiet or not (sys.stderr and sys.stderr.isatty()),
         ascii=bool(os.environ.get("NO_COLOR")),
         smoothing=0.1,
     )

@@ -192,12 +192,12 @@ def load_networks(
     Raises `InputError` where the file is missing, damaged, of another kind, or made for other inputs.
     """
     path = folder / network_class.file_name
+    if not path.is_file():
+        raise InputError(f"{path}: not found: give --weights a folder of `sh run_train.sh`")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found: give --weights a folder of `sh run_train.sh`") from None
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path}: is no whole safetensors file ({error}): fetch it or train it again"
@@ -207,6 +207,8 @@ def load_networks(
             raise ValueError
         config = GCNConfig(**json.loads(metadata["config"]))
         networks = [network_class(config) for _ in range(int(metadata["networks"]))]
+        if not networks:
+            raise ValueError
     except (KeyError, ValueError, TypeError, RuntimeError):
         raise InputError(
             f"{path}: is not the network it should be: give --weights a folder of `sh run_train.sh`"
@@ -228,5 +230,7 @@ def load_strictly(path: Path, network: Network, number: int, tensors: dict[str, 
                 "is missing" if got is None else f"has shape {tuple(got.shape)}, not {tuple(tensor.shape)}"
             )
             raise InputError(f"{path}: {number}.{name} {found}: train it again")
+        if not got.is_floating_point() or not torch.isfinite(got).all():
+            raise InputError(f"{path}: {number}.{name} holds what is no number: train it again")
     network.load_state_dict({name: tensors[f"{number}.{name}"] for name in expected})
     network.eval()

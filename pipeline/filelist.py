@@ -1,5 +1,6 @@
 """File lists: the text file that names one image a line, whose order the rows of all files follow."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,4 +35,5 @@ def read_filelist(path: Path) -> FileList:
 def _locate(folder: Path, name: str) -> Path:
     beside = folder / name
     here = Path(name)
-    return here if not beside.exists() and here.exists() else beside
+    # Not Path.exists(): it raises for a name that is too long, or a folder that may not be entered.
+    return here if not os.path.exists(beside) and os.path.exists(here) else beside  # noqa: PTH110

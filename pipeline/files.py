@@ -1,5 +1,6 @@
 """Writing whole or not at all, one run at a time, and digests of files."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -9,11 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import EnvironmentFault, InputError
+from common.progress import warn
+
+# What flock answers where a file system has no locks, or none for folders (NFS).
+_NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 
 def part_path(path: Path) -> Path:
     """The temporary name beside `path` under which it is written; the same in every run."""
-    return path.with_name(f".{path.name}.part")
+    return path.with_name(f".{path.name.removeprefix('.')}.part")
 
 
 @contextmanager
@@ -34,15 +39,21 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, holds: tuple[str, ...]) -> Iterator[Path]:
     """Yield a temporary folder; on success it takes the place of the folder `path`.
 
-    A `path` that is a link or no folder is refused with `InputError`: it is not ours to replace.
+    `holds` are patterns of all the names that such a folder may hold: a `path` with anything else in
+    it, or that is a link or no folder, is not ours to replace and refused with `InputError`.
     """
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
+    if path.is_symlink() or (path.exists() and not path.is_dir()) or not path.name:
         raise InputError(f"{path}: is not a folder of this tool: remove it or choose another --output")
-    part, old = part_path(path), path.with_name(f".{path.name}.old")
-    remove_folder(part)
+    clear_up(path)
+    for entry in path.iterdir() if path.exists() else ():
+        if not any(map(entry.match, holds)):
+            raise InputError(
+                f"{path}: holds {entry.name}, which is not of this tool: choose another --output"
+            )
+    part = part_path(path)
     try:
         part.mkdir(parents=True)
         yield part
@@ -50,15 +61,28 @@ def whole_folder(path: Path) -> Iterator[Path]:
             for name in names:
                 flush_to_disk(Path(folder, name))
             flush_to_disk(Path(folder))
-        remove_folder(old)
         if path.exists():
-            path.rename(old)
+            path.rename(_old_path(path))
         part.rename(path)
         flush_to_disk(path.parent)
-        remove_folder(old)
-    except BaseException:
-        remove_folder(part)
-        raise
+    finally:
+        clear_up(path)
+
+
+def clear_up(path: Path) -> None:
+    """Remove what a run leaves beside its folder `path` when it is killed or has failed.
+
+    One that ended while its whole folder was taking the place of `path` is completed.
+    """
+    part, old = part_path(path), _old_path(path)
+    if old.exists() and not path.exists():
+        (part if part.exists() else old).rename(path)
+    remove_folder(part)
+    remove_folder(old)
+
+
+def _old_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
 
 
 def remove_folder(path: Path) -> None:
@@ -94,6 +118,10 @@ def only_run(folder: Path) -> Iterator[None]:
             raise EnvironmentFault(
                 f"{folder.resolve()}: another run is writing here: wait for it, or choose another place"
             ) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            warn(f"{folder.resolve()}: the file system has no locks: start no second run in this place")
         yield
     finally:
         _locks.discard(descriptor)

@@ -5,10 +5,12 @@ line that names the file, what is wrong and what to do. Writers go through `pipe
 name that exists is a file that is complete. Nothing is ever unpickled.
 """
 
+import hashlib
 import json
 import mmap
 import os
 import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,12 +32,9 @@ SCAN_ROWS = 65536
 
 def read_json(path: Path, made_by: str) -> dict[str, Any]:
     """Read a JSON object; `made_by` is the command to run where the file is missing or damaged."""
+    refuse_special(path, made_by)
     try:
         value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found: run `{made_by}` first") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder, not a file: remove it and run `{made_by}`") from None
     except (ValueError, RecursionError):
         raise InputError(f"{path}: is no JSON file (truncated?): run `{made_by}` again") from None
     if not isinstance(value, dict):
@@ -43,10 +42,24 @@ def read_json(path: Path, made_by: str) -> dict[str, Any]:
     return value
 
 
+def refuse_special(path: Path, made_by: str) -> None:
+    """Raise `InputError` where `path` is no regular file: reading a FIFO or a device might never end."""
+    if not path.exists():
+        raise InputError(f"{path}: not found: run `{made_by}` first")
+    if not path.is_file():
+        raise InputError(f"{path}: is not a regular file: remove it and run `{made_by}`")
+
+
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write a JSON object whole or not at all, keys in the given order."""
     with whole_file(path) as part:
-        part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        _dump_json(part, value)
+
+
+def _dump_json(path: Path, value: dict[str, Any]) -> None:
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    # Of a path that is not UTF-8, the odd bytes become JSON's escapes.
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 # --- feature.bin and feature.json --------------------------------------------------------------
@@ -110,6 +123,17 @@ def read_features(path: Path, dim: int | None = None) -> Features:
         )
     rows = np.memmap(path, FEATURE_DTYPE, mode="r", shape=(count, dim))
     return Features(path, rows, _usable_rows(path, rows), meta)
+
+
+def is_unreadable_list(value: Any) -> bool:
+    """Whether this can stand as `unreadable` in `feature.json`: a row, its path and the reason, each."""
+    return isinstance(value, list) and all(
+        isinstance(entry, dict)
+        and type(entry.get("row")) is int
+        and isinstance(entry.get("path"), str)
+        and isinstance(entry.get("reason"), str)
+        for entry in value
+    )
 
 
 def release_pages(array: np.ndarray) -> None:
@@ -241,12 +265,20 @@ def canonical_groups(groups: Groups) -> Groups:
     return take_groups(groups, np.lexsort((first, -groups.sizes)))
 
 
-def write_clusters(path: Path, groups: Groups) -> None:
-    """Write canonical groups, a cluster a line, ids ascending and separated by one space."""
+def write_clusters(path: Path, groups: Groups, made_from: dict[str, str], predicted_iou: np.ndarray) -> None:
+    """Write canonical groups, a cluster a line, and the JSON beside them, both or neither.
+
+    Ids are ascending and separated by one space. `predicted_iou` is float (G,); `made_from` are
+    digests of what the clusters were made from, by name; that of the clusters' own file is added.
+    """
     members, offsets = groups.members.tolist(), groups.offsets.tolist()
-    with whole_file(path) as part, open(part, "w", encoding="ascii", newline="\n") as file:
-        for start, end in zip(offsets, offsets[1:], strict=False):
-            file.write(" ".join(map(str, members[start:end])) + "\n")
+    with whole_file(path.with_suffix(".json")) as json_part, whole_file(path) as part:
+        with open(part, "w", encoding="ascii", newline="\n") as file:
+            for start, end in zip(offsets, offsets[1:], strict=False):
+                file.write(" ".join(map(str, members[start:end])) + "\n")
+        meta = {"format": 1, "count": len(groups), "clusters_sha256": digest_file(part)}
+        scores = np.round(predicted_iou.astype(float), 4).tolist()
+        _dump_json(json_part, {**meta, **made_from, "predicted_iou": scores})
 
 
 def read_clusters(path: Path) -> Groups:
@@ -255,7 +287,7 @@ def read_clusters(path: Path) -> Groups:
     try:
         rows = [np.array(line.split(), dtype=np.int64) for line in lines]
     except (ValueError, OverflowError):
-        number = next(i for i, line in enumerate(lines, 1) if not all(map(str.isdigit, line.split())))
+        number = next(i for i, line in enumerate(lines, 1) if not all(map(_is_int64, line.split())))
         raise InputError(
             f"{path}: line {number} holds something other than row ids: a cluster a line"
         ) from None
@@ -277,6 +309,7 @@ def read_clusters(path: Path) -> Groups:
 PROPOSAL_COMMAND = "sh run_proposal.sh"
 PREDICT_COMMAND = "sh run_predict.sh"
 SUPER_VERTEX_FORMAT = 1
+SUPER_VERTEX_FILES = ("manifest.json", "neighbors.npy", "similarities.npy", "round_*")
 
 
 @dataclass(frozen=True)
@@ -395,16 +428,25 @@ def read_super_vertex(path: Path, features: Features) -> SuperVertex:
 
 
 def feature_digest(features: Features) -> str:
-    """SHA-256 of the feature file's bytes."""
-    return digest_file(features.path)
+    """SHA-256 of the feature file's bytes; `InputError` where its JSON is of another file."""
+    digest = hashlib.sha256()
+    for start in range(0, len(features.rows), SCAN_ROWS):
+        digest.update(features.rows[start : start + SCAN_ROWS].tobytes())
+        release_pages(features.rows)
+    described = features.meta.get("feature_sha256", digest.hexdigest())
+    if described != digest.hexdigest():
+        raise InputError(
+            f"{feature_json_path(features.path)}: is of another file than {features.path.name} as it is now: "
+            "run `sh run_preprocess.sh FILELIST` again, or remove it and give --dim"
+        )
+    return described
 
 
 def read_array(path: Path, dtype: np.dtype, shape: tuple[int | None, ...], made_by: str) -> np.ndarray:
     """Memory-map a .npy file and check dtype and shape (None: any length)."""
+    refuse_special(path, made_by)
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found: run `{made_by}` again") from None
     except (ValueError, EOFError):
         try:  # an empty array cannot be mapped
             array = np.load(path, allow_pickle=False)
@@ -423,14 +465,18 @@ def _is_round_entry(entry: Any) -> bool:
         and isinstance(entry.get("name"), str)
         and re.fullmatch(r"round_\d{3,}", entry["name"]) is not None
         and isinstance(entry.get("family"), str)
-        and isinstance(entry.get("threshold"), int | float)
+        and _is_finite(entry.get("threshold"))
     )
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def _check_calibration(path: Path, calibration: Any) -> None:
     values = calibration if isinstance(calibration, dict) else {}
     middle, spread = values.get("middle"), values.get("spread")
-    if not (isinstance(middle, int | float) and isinstance(spread, int | float) and 0 < spread < np.inf):
+    if not (_is_finite(middle) and _is_finite(spread) and values["spread"] > 0):
         raise InputError(f"{path}: `calibration` is damaged: run `{PROPOSAL_COMMAND}` again")
 
 
@@ -448,8 +494,10 @@ def _check_graph(path: Path, neighbors: np.ndarray, similarities: np.ndarray, us
             raise InputError(
                 f"{path / 'neighbors.npy'}: does not fit the readable rows: run `{PROPOSAL_COMMAND}` again"
             )
-        if not np.isfinite(similarities[start : start + SCAN_ROWS]).all():
-            raise InputError(f"{path / 'similarities.npy'}: holds NaN or Inf: run `{PROPOSAL_COMMAND}` again")
+        if not (np.abs(similarities[start : start + SCAN_ROWS]) < 1.01).all():
+            raise InputError(
+                f"{path / 'similarities.npy'}: holds what is no cosine: run `{PROPOSAL_COMMAND}` again"
+            )
         release_pages(neighbors)
         release_pages(similarities)
 
@@ -478,24 +526,6 @@ def _read_round(folder: Path, entry: dict[str, Any], usable: np.ndarray, earlier
 
 
 # --- clusters.json -----------------------------------------------------------------------------
-
-
-def write_cluster_json(clusters_path: Path, made_from: dict[str, str], predicted_iou: np.ndarray) -> None:
-    """Write the JSON beside a `clusters.txt`: for each of its lines the predicted IoU, float (C,).
-
-    `made_from` are digests of what the clusters were made from, by name; that of the clusters'
-    own file is added.
-    """
-    write_json(
-        clusters_path.with_suffix(".json"),
-        {
-            "format": 1,
-            "count": len(predicted_iou),
-            "clusters_sha256": digest_file(clusters_path),
-            **made_from,
-            "predicted_iou": np.round(predicted_iou.astype(float), 4).tolist(),
-        },
-    )
 
 
 def read_cluster_json(clusters_path: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 import stat
 import warnings
+from functools import cache
 from pathlib import Path
 
 from common.errors import InputError
@@ -16,6 +17,8 @@ LEAST_SIDE = 8
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 DLIB_IN_ARCFACE = (6.2 / 112, 22.5 / 112, 106.7 / 112, 122.5 / 112)
 ARCFACE_IN_DLIB = (-6.2 / 100.5, -22.5 / 100, (112 - 6.2) / 100.5, (112 - 22.5) / 100)
+# Not all that Pillow opens: for PostScript, say, it runs an interpreter.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 CROPS = ("arcface", "dlib", "none")
 
 
@@ -57,7 +60,7 @@ def read_image(path: Path) -> Image.Image:
             raise InputError("is not a regular file")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            with Image.open(path, formats=known_formats()) as image:
                 if image.width * image.height > MOST_PIXELS:
                     raise InputError(f"has {image.width} x {image.height} pixels, too many for a face crop")
                 if min(image.size) < LEAST_SIDE:
@@ -70,15 +73,27 @@ def read_image(path: Path) -> Image.Image:
     except PermissionError:
         raise InputError("no permission to read it") from None
     except UnidentifiedImageError:
-        raise InputError("is no image, or of a kind that Pillow does not know") from None
+        raise InputError("is no image, or of a kind that is not read") from None
     except Image.DecompressionBombError:
         raise InputError("has too many pixels for a face crop") from None
     except InputError:
         raise
+    except OSError as error:  # of the file system, or with no number, of a decoder
+        reason = (error.strerror or "").lower() if error.errno else f"is damaged ({_line_of(error)})"
+        raise InputError(reason) from None
     except Exception as error:  # decoders raise many kinds for damaged files
-        raise InputError(
-            f"is damaged ({' '.join(str(error).split())[:120] or type(error).__name__})"
-        ) from None
+        raise InputError(f"is damaged ({_line_of(error)})") from None
+
+
+def _line_of(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+@cache
+def known_formats() -> tuple[str, ...]:
+    """Those of FORMATS that this Pillow can read."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

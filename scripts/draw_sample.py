@@ -491,7 +491,7 @@ def main(args: argparse.Namespace) -> None:
     labels = rng.permutation(np.repeat(np.arange(len(IMAGES)), IMAGES))
     args.output.mkdir(parents=True, exist_ok=True)
     names = [f"faces/{row:02d}.jpg" for row in range(len(labels))]
-    with whole_folder(args.output / "faces") as folder:
+    with whole_folder(args.output / "faces", holds=("[0-9][0-9].jpg",)) as folder:
         for name, label in zip(track(names, "drawing", "face"), labels, strict=True):
             shot = draw_shot(rng)
             face = draw_face(people[label], shot, rng)

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import REPOSITORY
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 USAGE, INPUT, ENVIRONMENT = 2, 3, 4
 PROPOSAL, PREDICT = ("proposal",), ("predict", "--output", "new.txt")
@@ -23,7 +27,7 @@ def refused(ended, code, *words):
     assert ended.code == code, ended
     line = ended.err.strip().splitlines()[-1]
     assert "error: " in line and "Traceback" not in ended.err
-    assert ended.err.count("error: ") == 1
+    assert ended.err.count("\n") == 1 and ended.err.count("error: ") == 1
     for word in words:
         assert word in line
 
@@ -71,6 +75,14 @@ FEATURES = {
     "NaN": (set_row(5, np.nan), "row 5 holds NaN or Inf"),
     "Inf": (set_row(7, np.inf), "row 7 holds NaN or Inf"),
     "json truncated": (truncate("feature.json"), "feature.json: is no JSON file"),
+    "json of another run": (
+        lambda: edit_json("feature.json", feature_sha256="0" * 64),
+        "feature.json: is of another file than feature.bin as it is now",
+    ),
+    "json a fifo": (
+        lambda: (os.remove("feature.json"), os.mkfifo("feature.json")),
+        "feature.json: is not a regular file",
+    ),
     "json a list": (lambda: Path("feature.json").write_text("[]"), "holds no JSON object"),
     "json without dim": (lambda: edit_json("feature.json", dim=None), "has no valid `dim`"),
     "json of another dim": (lambda: edit_json("feature.json", dim=32), "rows but feature.json says"),
@@ -107,6 +119,14 @@ PROPOSALS = {
     "no k": (lambda: edit_json("super_vertex/manifest.json", k=None), "has no valid `k`"),
     "another k": (lambda: edit_json("super_vertex/manifest.json", k=3), "neighbors.npy: shape is"),
     "no calibration": (lambda: edit_json("super_vertex/manifest.json", calibration=None), "`calibration`"),
+    "a calibration of NaN": (
+        lambda: edit_json("super_vertex/manifest.json", calibration={"middle": np.nan, "spread": 1}),
+        "`calibration`",
+    ),
+    "graph a fifo": (
+        lambda: (os.remove("super_vertex/neighbors.npy"), os.mkfifo("super_vertex/neighbors.npy")),
+        "neighbors.npy: is not a regular file",
+    ),
     "rounds damaged": (lambda: edit_json("super_vertex/manifest.json", rounds=[3]), "`rounds` is damaged"),
     "a path out of the folder": (
         lambda: edit_json(
@@ -129,7 +149,7 @@ PROPOSALS = {
     ),
     "similarity NaN": (
         replace_array("super_vertex/similarities.npy", lambda array: changed(array, (0, 0), np.nan)),
-        "holds NaN or Inf",
+        "holds what is no cosine",
     ),
     "members missing": (lambda: os.remove(f"{ROUND}/members.npy"), "members.npy: not found"),
     "member out of range": (
@@ -197,7 +217,17 @@ def test_changed_clusters_are_made_again(made, stage):
         ("proposal", ["--k", "-3"]),
         ("proposal", ["--k", "many"]),
         ("proposal", ["--rounds", "0"]),
-        ("proposal", ["--max-size", "0"]),
+        ("proposal", ["--max-size", "1"]),
+        ("proposal", ["--threshold", "1e30"]),
+        ("proposal", ["--output", ""]),
+        ("proposal", ["--output", "/"]),
+        ("predict", ["--output", "feature.bin"]),
+        ("predict", ["--output", "feature.txt"]),  # its .json is that of the features
+        ("predict", ["--output", "people.json"]),
+        ("predict", ["--output", "super_vertex"]),
+        ("export", ["--to", "json", "--output", "clusters.json"]),
+        ("extract", ["list.txt", "--output", "list.txt"]),
+        ("extract", ["list.txt", "second.txt"]),
         ("proposal", ["--step", "0"]),
         ("proposal", ["--threshold", "nan"]),
         ("proposal", ["--search", "best"]),
@@ -217,8 +247,9 @@ def test_changed_clusters_are_made_again(made, stage):
 )
 def test_usage(made, stage, name, options):
     Path("list.txt").write_text("a.jpg\n")
-    ended = stage(name, *options)
-    assert ended.code == USAGE and "error: " in ended.err and "Traceback" not in ended.err
+    before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    refused(stage(name, *options), USAGE)
+    assert {path: path.read_bytes() for path in made.rglob("*") if path.is_file()} == before
 
 
 LISTS = {
@@ -265,6 +296,8 @@ CLUSTERS = {
     "words": (b"0 one\n", "line 1"),
     "twice": (b"0 1\n1 2\n", "row 1 stands in two clusters"),
     "negative": (b"-4\n", "clusters.txt"),
+    "a huge number": (b"0 99999999999999999999\n", "line 1"),
+    "no digits of ours": ("²\n".encode(), "line 1"),
     "beyond the labels": (b"0 99999\n", "holds row 99999"),
 }
 
@@ -319,7 +352,7 @@ class Evil:
 )
 @pytest.mark.parametrize("form", ["pickle", "object array"])
 def test_no_file_runs_code(made, stage, path, arguments, form):
-    shutil.copytree(Path(__file__).resolve().parents[1] / "weights", "net")
+    shutil.copytree(REPOSITORY / "weights", "net")
     Path("trained").mkdir()
     Path("list.txt").write_text("a.jpg\n")
     Path("labels.txt").write_text("0\n" * 202)
@@ -333,18 +366,108 @@ def test_no_file_runs_code(made, stage, path, arguments, form):
     assert not Path("ran").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_no_permission(made, stage):
-    os.chmod(made, 0o500)
-    try:
-        refused(stage("proposal", "--k", "5"), ENVIRONMENT, "no permission")
-    finally:
-        os.chmod(made, 0o700)
+@pytest.fixture
+def unprivileged(made):
+    """The rights of just any user, who may read `made` and write nothing there."""
+    for folder in [made, *made.parents[:3]]:
+        if folder.stat().st_uid == os.geteuid():
+            os.chmod(folder, 0o555 if folder == made else 0o711)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    yield
+    if root:
+        os.seteuid(0)
+    os.chmod(made, 0o755)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("proposal", "--k", "5"), PREDICT, (*EXPORT, "--filelist", "list.txt"), ("extract", "list.txt")],
+    ids=lambda command: command[0],
+)
+def test_a_folder_that_may_not_be_written(made, stage, command, request):
+    if command[0] in ("extract", "export"):
+        Path("list.txt").write_text("a.jpg\n" * 202)
+    if command[0] == "extract":
+        os.remove("feature.json")
+    before = sorted(made.rglob("*"))
+    request.getfixturevalue("unprivileged")
+    refused(stage(*command), ENVIRONMENT, "no permission")
+    assert sorted(made.rglob("*")) == before
+
+
+def test_what_is_done_is_known_where_nothing_may_be_written(stage, unprivileged):
+    assert "is done already" in stage("proposal").out
+
+
+def test_files_that_may_not_be_read(made, stage, request):
+    for name in ("list.txt", "labels.txt"):
+        Path(name).write_text("1\n")
+    for name in ("feature.bin", "list.txt", "clusters.txt"):
+        os.chmod(name, 0)
+    request.getfixturevalue("unprivileged")
+    for command in (PROPOSAL, ("extract", "list.txt"), EVALUATE):
+        ended = stage(*command)
+        assert ended.code in (INPUT, ENVIRONMENT) and "no permission" in ended.err, ended
+
+
+def test_an_image_that_may_not_be_read_is_a_row_of_zeros(made, stage, request):
+    Path("shut").mkdir(mode=0)
+    Path("faces").mkdir()
+    for name in ("faces/open.png", "faces/shut.png"):
+        Image.new("RGB", (112, 112), "gray").save(name)
+    os.chmod("faces/shut.png", 0)
+    Path("list.txt").write_text("faces/open.png\nfaces/shut.png\nshut/a.png\n")
+    Path("out").mkdir()
+    os.chmod("out", 0o777)
+    request.getfixturevalue("unprivileged")
+    ended = stage("extract", "list.txt", "--workers", "0", "--output", "out/f.bin")
+    assert ended.code == 0, ended
+    unreadable = json.loads(Path("out/f.json").read_text())["unreadable"]
+    assert [(entry["row"], entry["reason"]) for entry in unreadable] == [
+        (1, "no permission to read it"),
+        (2, "no permission to read it"),
+    ]
 
 
 def test_a_place_that_cannot_be_written(made, stage):
     refused(stage("proposal", "--k", "5", "--output", "/proc/none/super_vertex"), ENVIRONMENT)
     refused(stage("predict", "--output", "feature.bin/clusters.txt"), ENVIRONMENT)
+
+
+def test_a_folder_of_other_things_is_not_replaced(made, stage):
+    Path("photos").mkdir()
+    Path("photos/mine.jpg").touch()
+    refused(stage("proposal", "--output", "photos"), INPUT, "photos: holds mine.jpg")
+    assert Path("photos/mine.jpg").exists()
+
+
+def test_names_cannot_command_the_terminal(made, stage):
+    name = "\x1b[2Jred\nline\udcff"
+    refused(stage("proposal", "--features", name), INPUT, r"\x1b[2Jred line\udcff: not found")
+
+
+WEIGHTS = {
+    "NaN": lambda tensors: tensors | {"0.head.0.bias": tensors["0.head.0.bias"] * np.nan},
+    "integers": lambda tensors: {name: tensor.long() for name, tensor in tensors.items()},
+}
+
+
+@pytest.mark.parametrize("case", WEIGHTS)
+def test_weights_of_no_numbers(made, stage, case):
+    shutil.copytree(REPOSITORY / "weights", "net")
+    path = "net/gcn_d.safetensors"
+    with safe_open(path, "pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(WEIGHTS[case](tensors), path, metadata)
+    refused(stage(*PREDICT, "--weights", "net"), INPUT, path, "holds what is no number")
+
+
+def test_weights_that_are_a_fifo(made, stage):
+    Path("net").mkdir()
+    os.mkfifo("net/gcn_d.safetensors")
+    refused(stage(*PREDICT, "--weights", "net"), INPUT, "net/gcn_d.safetensors: not found")
 
 
 def test_a_link_or_a_file_in_the_place_of_the_proposals_stays(made, stage):

@@ -135,7 +135,7 @@ def test_an_earlier_export_is_replaced_but_nothing_else(export, work):
     (work / "photos" / "mine.jpg").touch()
     refused = export("--output", "photos")
     assert refused.returncode == 3
-    assert "photos: holds other things than an export" in refused.stderr
+    assert "photos: holds mine.jpg, which is not of this tool" in refused.stderr
     assert (work / "photos" / "mine.jpg").exists()
 
 

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from itertools import count
 
 import numpy as np
 import pytest
@@ -160,6 +162,32 @@ def test_killed_runs_go_on_and_end_in_the_same_bytes(folder, start_process, tmp_
     subprocess.run(command(folder / "faces.txt"), cwd=tmp_path, check=True, capture_output=True)
     assert (tmp_path / "feature.bin").read_bytes() == undisturbed
     assert sorted(path.name for path in tmp_path.iterdir()) == ["feature.bin", "feature.json"]
+
+
+@pytest.mark.slow
+def test_killed_before_each_renaming_nothing_is_computed_twice(folder, start_process, tmp_path, undisturbed):
+    images = shutil.copytree(folder, tmp_path / "images")
+    for number in count(1):
+        work = tmp_path / f"work {number}"
+        work.mkdir()
+        program, *arguments = command(images / "faces.txt")
+        die_at = [str(REPOSITORY / "tests/die_at.py"), str(number)]
+        process = start_process([program, *die_at, *arguments[2:]], cwd=work, stdout=subprocess.DEVNULL)
+        if process.wait(120) == 0:
+            break
+        assert process.returncode == -signal.SIGKILL
+        if number > 1:  # every row was there: no image is needed any more
+            images.rename(tmp_path / "elsewhere")
+            (tmp_path / "images").mkdir()
+            shutil.copy(tmp_path / "elsewhere/faces.txt", images)
+        subprocess.run(command(images / "faces.txt"), cwd=work, check=True, capture_output=True)
+        assert (work / "feature.bin").read_bytes() == undisturbed
+        assert meta(work)["unreadable"] == []
+        assert sorted(path.name for path in work.iterdir()) == ["feature.bin", "feature.json"]
+        if number > 1:
+            shutil.rmtree(images)
+            (tmp_path / "elsewhere").rename(images)
+    assert number == 4  # the journal, the features and their JSON
 
 
 def test_a_piece_damaged_on_disk_is_computed_again(folder, start_process, tmp_path, undisturbed):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -67,15 +68,20 @@ def leftovers():
 @pytest.mark.parametrize("name", RESULTS)
 def test_killed_at_any_moment_and_run_again(made, start, finish, name):
     expected = bytes_of(RESULTS[name])
-    started = time.monotonic()
-    assert finish(name, "--restart")[0] == 0
-    whole = time.monotonic() - started
-    assert bytes_of(RESULTS[name]) == expected
+
+    def at_work():
+        process = start(name, "--restart")
+        wait_until(process, lambda: is_locking(process, made))
+        return process
+
+    process, began = at_work(), time.monotonic()
+    process.communicate(timeout=120)
+    work = time.monotonic() - began
     rng = np.random.default_rng(0)
     killed = 0
     for _ in range(KILLS):
-        process = start(name, "--restart")
-        time.sleep(whole * rng.uniform(0.3, 1.0))  # before that Python is still importing
+        process = at_work()
+        time.sleep(work * rng.uniform())
         process.kill()
         process.communicate()
         killed += process.returncode == -signal.SIGKILL
@@ -84,6 +90,21 @@ def test_killed_at_any_moment_and_run_again(made, start, finish, name):
     assert finish(name, "--restart")[0] == 0
     assert bytes_of(RESULTS[name]) == expected
     assert leftovers() == []
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_killed_before_each_renaming(made, start_process, finish, name):
+    expected = bytes_of(RESULTS[name])
+    for number in count(1):
+        command = [sys.executable, REPOSITORY / "tests/die_at.py", str(number), REPOSITORY / f"{name}.py"]
+        process = start_process([*command, "--restart"], stdout=subprocess.DEVNULL)
+        if process.wait(120) == 0:
+            break
+        assert process.returncode == -signal.SIGKILL
+        assert finish(name, *["--restart"] * (name == "predict"))[0] == 0
+        assert bytes_of(RESULTS[name]) == expected
+        assert leftovers() == []
+    assert number > 2  # two at least were killed
 
 
 @pytest.fixture(scope="module")

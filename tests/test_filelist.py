@@ -3,6 +3,8 @@
 from common.errors import InputError
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.filelist import read_filelist
 
@@ -42,3 +44,24 @@ def test_a_list_without_images_is_refused(tmp_path, content, words):
         path.write_bytes(content)
     with pytest.raises(InputError, match=words):
         read_filelist(path)
+
+
+def test_names_that_no_file_can_have_are_rows_like_any_other(tmp_path):
+    path = tmp_path / "list.txt"
+    (tmp_path / "loop").symlink_to("loop")
+    path.write_text(f"{'long' * 1000}.jpg\nloop/a.jpg\nlist.txt/a.jpg\n\x1b[31mred.jpg\nlist.txt\nlist.txt\n")
+    assert len(read_filelist(path).paths) == 6
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_any_bytes_are_a_list_or_refused_in_one_line(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("list") / "list.txt"
+    path.write_bytes(data)
+    try:
+        filelist = read_filelist(path)
+    except InputError as error:
+        assert str(error).startswith(str(path)) and "\n" not in str(error)
+    else:
+        assert len(filelist.paths) == len(filelist.names) > 0
+        assert all(name.strip() and "\n" not in name for name in filelist.names)

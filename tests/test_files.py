@@ -1,5 +1,7 @@
 """Whole or absent, one at a time."""
 
+import errno
+import fcntl
 import subprocess
 import sys
 
@@ -8,7 +10,7 @@ from common.errors import EnvironmentFault, InputError
 import pytest
 from conftest import REPOSITORY
 
-from pipeline.files import digest_file, only_run, part_path, whole_file, whole_folder
+from pipeline.files import clear_up, digest_file, only_run, part_path, whole_file, whole_folder
 
 
 def test_a_file_is_there_only_when_whole(tmp_path):
@@ -28,9 +30,9 @@ def test_a_file_is_there_only_when_whole(tmp_path):
 def test_a_folder_takes_the_place_of_an_earlier_one_only_when_whole(tmp_path):
     path = tmp_path / "folder"
     for number in (1, 2):
-        with whole_folder(path) as part:
+        with whole_folder(path, holds=("*",)) as part:
             (part / f"{number}").touch()
-    with pytest.raises(RuntimeError), whole_folder(path) as part:
+    with pytest.raises(RuntimeError), whole_folder(path, holds=("*",)) as part:
         (part / "3").touch()
         raise RuntimeError
     assert [entry.name for entry in path.iterdir()] == ["2"]
@@ -41,9 +43,41 @@ def test_what_a_killed_run_left_does_not_hinder(tmp_path):
     path = tmp_path / "folder"
     part_path(path).mkdir()
     (part_path(path) / "left").touch()
-    with whole_folder(path) as part:
+    with whole_folder(path, holds=("*",)) as part:
         assert list(part.iterdir()) == []
     assert list(path.iterdir()) == []
+
+
+@pytest.mark.parametrize("left", ["old and part", "old"])
+def test_a_run_killed_while_its_folder_took_the_place_is_completed(tmp_path, left):
+    path = tmp_path / "folder"
+    for number in (1, 2) if left == "old and part" else (1,):
+        with whole_folder(path, holds=("*",)) as part:
+            (part / f"{number}").touch()
+        path.rename(tmp_path / ("old", ".folder.part")[number - 1])
+    (tmp_path / "old").rename(tmp_path / ".folder.old")
+    clear_up(path)
+    assert [entry.name for entry in path.iterdir()] == ["2" if left == "old and part" else "1"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_folder_with_foreign_files_is_not_ours_to_replace(tmp_path):
+    path = tmp_path / "photos"
+    path.mkdir()
+    (path / "mine.jpg").touch()
+    with pytest.raises(InputError, match="holds mine.jpg"), whole_folder(path, holds=("*.npy",)):
+        pass
+    assert [entry.name for entry in tmp_path.iterdir()] == ["photos"] and (path / "mine.jpg").exists()
+
+
+def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, capsys):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with only_run(tmp_path):
+        pass
+    assert "has no locks" in capsys.readouterr().err
 
 
 def test_links_and_files_are_not_ours_to_replace(tmp_path):
@@ -52,7 +86,10 @@ def test_links_and_files_are_not_ours_to_replace(tmp_path):
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "file").touch()
     for name in ("link", "file"):
-        with pytest.raises(InputError, match="is not a folder of this tool"), whole_folder(tmp_path / name):
+        with (
+            pytest.raises(InputError, match="is not a folder of this tool"),
+            whole_folder(tmp_path / name, holds=("*",)),
+        ):
             pass
     assert (tmp_path / "real" / "mine").exists()
 

@@ -23,7 +23,6 @@ from pipeline.formats import (
     read_labels,
     read_super_vertex,
     take_groups,
-    write_cluster_json,
     write_clusters,
     write_rounds,
 )
@@ -46,7 +45,7 @@ def test_groups_and_labels_are_inverse(labels):
 def test_clusters_come_back_by_size_then_first_row(tmp_path_factory, labels):
     path = tmp_path_factory.mktemp("clusters") / "clusters.txt"
     groups = canonical_groups(groups_from_labels(labels))
-    write_clusters(path, groups)
+    write_clusters(path, groups, {}, np.ones(len(groups)))
     found = read_clusters(path)
     np.testing.assert_array_equal(found.members, groups.members)
     np.testing.assert_array_equal(found.offsets, groups.offsets)
@@ -102,7 +101,7 @@ def proposals(tmp_path_factory):
     rng = np.random.default_rng(0)
     rng.standard_normal((6, 4)).astype("<f4").tofile(folder / "feature.bin")
     features = read_features(folder / "feature.bin", 4)
-    with whole_folder(folder / "super_vertex") as part:
+    with whole_folder(folder / "super_vertex", holds=()) as part:
         neighbors, similarities = create_graph(part, 6, 2)
         neighbors[:] = (np.arange(6)[:, None] + [1, 2]) % 6
         similarities[:] = 0.5
@@ -147,9 +146,9 @@ def test_the_graph_of_one_row_is_empty_and_comes_back(tmp_path):
 
 def test_confidence_belongs_to_its_clusters(tmp_path):
     path = tmp_path / "clusters.txt"
-    write_clusters(path, groups_from_labels(np.array([0, 0, 1])))
-    assert read_cluster_json(path) is None
-    write_cluster_json(path, {"features_sha256": "f"}, np.array([0.5, 1.0]))
+    write_clusters(
+        path, groups_from_labels(np.array([0, 0, 1])), {"features_sha256": "f"}, np.array([0.5, 1])
+    )
     assert read_cluster_json(path)["predicted_iou"] == [0.5, 1.0]
     path.write_text("0 1 2\n")
     with pytest.raises(InputError, match="was not made with clusters.txt as it is now"):

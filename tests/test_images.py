@@ -85,6 +85,18 @@ def test_what_is_no_image_is_refused_with_a_reason(tmp_path, picture):
     assert "not a regular file" in refused(tmp_path)
 
 
+def test_nothing_is_handed_to_an_interpreter(tmp_path, picture):
+    picture.save(tmp_path / "face.eps")
+    (tmp_path / "face.jpg").write_bytes((tmp_path / "face.eps").read_bytes())
+    assert "a kind that is not read" in refused(tmp_path / "face.jpg")
+
+
+def test_a_path_that_leads_nowhere_says_how(tmp_path):
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    assert "symbolic links" in refused(tmp_path / "loop.jpg")
+    assert "too long" in refused(tmp_path / ("a" * 300))
+
+
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path):
     side = int(MOST_PIXELS**0.5) + 100
     Image.new("1", (side, side)).save(tmp_path / "bomb.png")
