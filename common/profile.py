@@ -12,23 +12,29 @@ _steps: list[tuple[str, float, float]] = []
 @contextmanager
 def step(name: str) -> Iterator[None]:
     """Measure the body as a step of this name; steps do not nest."""
-    with suppress(OSError):
-        _CLEAR.write_text("5")  # Linux: begins the peak anew
+    reset_peak()
     started = time.monotonic()
     yield
-    _steps.append((name, time.monotonic() - started, peak_memory()))
+    _steps.append((name, time.monotonic() - started, memory("VmHWM")))
 
 
-def peak_memory() -> float:
-    """Most memory held since the step began, files mapped into memory included, in MB.
+def reset_peak() -> None:
+    """Begin the peak of memory, VmHWM, anew; on Linux alone."""
+    with suppress(OSError):
+        _CLEAR.write_text("5")
 
-    NaN on a system without /proc.
+
+def memory(field: str) -> float:
+    """A field of /proc/self/status in MB; NaN on a system without.
+
+    VmHWM is the most memory held since the peak was reset, RssAnon what is held now without mapped
+    files.
     """
     try:
         lines = _STATUS.read_text().splitlines()
     except OSError:
         return float("nan")
-    return next((int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM:")), float("nan"))
+    return next((int(line.split()[1]) / 1000 for line in lines if line.startswith(f"{field}:")), float("nan"))
 
 
 def profile_lines() -> list[str]:

@@ -1,5 +1,6 @@
 """The demo, end to end by its command: the drawn people are found."""
 
+import numpy as np
 import pytest
 
 from pipeline import metrics
@@ -36,6 +37,26 @@ def test_a_list_of_ones_own_is_done_in_the_working_directory(demo, run_script, w
     result = run_script("run_demo.sh", "demo/faces.txt", cwd=work)
     assert result.returncode == 0, result.stderr
     assert (work / "clusters.txt").read_text() == (demo / "clusters.txt").read_text()
+
+
+def test_order_of_the_lines_and_size_of_the_batches_change_nothing(demo, run_script):
+    names = (demo / "faces.txt").read_text().splitlines()
+    order = np.random.default_rng(0).permutation(len(names))
+    (demo / "shuffled.txt").write_text("".join(f"{names[row]}\n" for row in order))
+    features = ("--features", "shuffled.bin")
+    for command in (
+        ("run_preprocess.sh", "shuffled.txt", "--output", "shuffled.bin", "--batch-size", "7"),
+        ("run_proposal.sh", *features, "--output", "shuffled_vertex"),
+        ("run_predict.sh", *features, "--proposals", "shuffled_vertex", "--output", "shuffled_people.txt"),
+    ):
+        result = run_script(*command, cwd=demo)
+        assert result.returncode == 0, result.stderr
+    shuffled = partition(demo / "shuffled_people.txt")
+    assert {frozenset(order[list(rows)].tolist()) for rows in shuffled} == partition(demo / "clusters.txt")
+
+
+def partition(path):
+    return {frozenset(map(int, line.split())) for line in path.read_text().splitlines()}
 
 
 def test_clusters_can_be_exported(demo, run_script):

@@ -146,17 +146,20 @@ def test_another_list_is_computed_anew(folder, extract, tmp_path):
 def test_killed_runs_go_on_and_end_in_the_same_bytes(folder, start_process, tmp_path, undisturbed):
     rng = np.random.default_rng(0)
     part = tmp_path / ".feature.bin.part"
-    resumed = 0
-    for _ in range(KILLS):
+    killed = resumed = 0
+    while killed < KILLS:
+        target = (part.stat().st_size if part.exists() else -1) + rng.integers(0, 3) * 4 * 512
         process = start_process(command(folder / "faces.txt"), cwd=tmp_path, stdout=subprocess.DEVNULL)
-        target = rng.integers(0, FACES) * 512
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            if part.exists() and part.stat().st_size >= target:
-                break
+        while process.poll() is None and not (part.exists() and part.stat().st_size > target):
             time.sleep(0.002)
-        resumed += part.exists()
-        os.killpg(process.pid, signal.SIGKILL)
+        time.sleep(rng.uniform(0, 0.03))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            killed += 1
+            resumed += part.exists() and part.stat().st_size > 0
+        else:
+            assert (tmp_path / "feature.bin").read_bytes() == undisturbed
+            (tmp_path / "feature.bin").unlink()  # and begin anew
         process.wait()
     assert resumed
     subprocess.run(command(folder / "faces.txt"), cwd=tmp_path, check=True, capture_output=True)

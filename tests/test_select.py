@@ -93,5 +93,27 @@ def test_a_family_that_scores_better_in_one_place_gives_its_cluster_there():
     assert labels[0] == labels[1] and len({*labels.tolist()}) == 4
 
 
+@given(st.lists(families, min_size=1, max_size=3), st.integers(0, 1000))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_every_row_stands_in_one_cluster_whatever_the_rows_are_called(levels_of, seed):
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(COUNT)
+    rounds, renamed = [], []
+    for number, levels in enumerate(levels_of):
+        for level in levels:
+            for made, sets in (
+                (rounds, level),
+                (renamed, [{int(order[row]) for row in rows} for rows in level]),
+            ):
+                made.append(Round(str(number), 1.0, groups_of(sets), np.zeros(0, np.int64)))
+    scores, single_scores = rng.random(len(rounds)), rng.random(COUNT)
+    labels = select_clusters(rounds, scores, single_scores)
+    assert labels.shape == (COUNT,) and set(labels.tolist()) == set(range(labels.max() + 1))
+    renamed_scores = np.empty(COUNT)
+    renamed_scores[order] = single_scores
+    again = select_clusters(renamed, scores, renamed_scores)[order]
+    assert (labels[:, None] == labels).tolist() == (again[:, None] == again).tolist()
+
+
 def test_clusters_are_numbered_and_faces_alone_stay_alone():
     np.testing.assert_array_equal(cluster_index(np.array([7, -1, 3, 7, -1])), [1, 2, 0, 1, 3])
