@@ -46,7 +46,7 @@ class FeatureJournal:
         # A run that was killed after `finish` has its rows at `path` already.
         rows_path = path if path.is_file() and not self.part.exists() else self.part
         held = self._read_back(rows_path, pieces)
-        if rows_path == path and held != pieces:  # some other file
+        if rows_path == path and self.done != stopped.get("count"):  # some other file
             held, self.done, self.unreadable = [], 0, []
         if held and (changed := differences(stopped)):
             raise InputError(
