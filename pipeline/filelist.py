@@ -29,7 +29,8 @@ def read_filelist(path: Path) -> FileList:
     names = [line for line in lines if line.strip()]
     if not names:
         raise InputError(f"{path}: names no image: write the path of one face crop a line")
-    return FileList(path, names, [_locate(path.parent, name) for name in names])
+    # Names on disk are bytes, UTF-8 as in the list whatever the locale says.
+    return FileList(path, names, [_locate(path.parent, os.fsdecode(name.encode())) for name in names])
 
 
 def _locate(folder: Path, name: str) -> Path:

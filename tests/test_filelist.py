@@ -1,8 +1,13 @@
 """pipeline.filelist: what a list may look like, and where its relative paths lead."""
 
+import os
+import subprocess
+import sys
+
 from common.errors import InputError
 
 import pytest
+from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +56,21 @@ def test_names_that_no_file_can_have_are_rows_like_any_other(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     path.write_text(f"{'long' * 1000}.jpg\nloop/a.jpg\nlist.txt/a.jpg\n\x1b[31mred.jpg\nlist.txt\nlist.txt\n")
     assert len(read_filelist(path).paths) == 6
+
+
+def test_non_ascii_names_are_found_in_any_locale(tmp_path):
+    (tmp_path / "ü 名.jpg").touch()
+    (tmp_path / "list.txt").write_text("ü 名.jpg\n", encoding="utf-8")
+    program = "import sys; from pathlib import Path; from pipeline.filelist import read_filelist\n"
+    program += "print(read_filelist(Path(sys.argv[1])).paths[0].exists())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "list.txt"],
+        cwd=REPOSITORY,
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "True\n", done.stderr
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
