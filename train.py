@@ -94,9 +94,9 @@ def get_parser() -> argparse.ArgumentParser:
         "--folds", type=cli.several_int, default=4, help="parts to divide the people into, a network each"
     )
     parser.add_argument(
-        "--draws", type=cli.positive_int, default=48, help="resampled sets from each feature space"
+        "--draws", type=cli.positive_int, default=80, help="resampled sets from each feature space"
     )
-    parser.add_argument("--epochs", type=cli.positive_int, default=12, help="most epochs of a network")
+    parser.add_argument("--epochs", type=cli.positive_int, default=8, help="most epochs of a network")
     parser.add_argument(
         "--patience", type=cli.positive_int, default=4, help="epochs without gain before it stops"
     )

@@ -131,5 +131,5 @@ def offset(unit: np.ndarray, _labels: np.ndarray, rng: np.random.Generator) -> n
     return unit + rng.uniform(0, 2) / np.linalg.norm(direction) * direction
 
 
-SPACES = {sharpen: 0.25, blur: 0.25, project: 0.2, rectify: 0.15, offset: 0.15}
+SPACES = {sharpen: 0.15, blur: 0.15, project: 0.12, rectify: 0.1, offset: 0.1}
 """Changes of the feature space, and the share of draws that each is made in."""
