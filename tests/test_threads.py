@@ -3,8 +3,9 @@
 import threading
 import time
 
-import pytest
 from common.threads import AHEAD, in_threads, usable_cores
+
+import pytest
 
 
 @pytest.mark.parametrize("threads", [1, 3])
