@@ -20,8 +20,6 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch_geometric.nn import GraphConv, global_max_pool, global_mean_pool
-from torch_geometric.utils import scatter
 
 from model.device import keep_to_one_thread
 
@@ -37,14 +35,21 @@ class GCNConfig:
     head_width: int = 64
 
 
-class WeightedGraphConv(GraphConv):
-    """GraphConv, its weighted sums over the edges' sources as one fused operation.
+class GraphConv(nn.Module):
+    """The graph convolution of Morris et al., AAAI 2019: W1 x plus W2 times the weighted sum over neighbors.
 
-    Takes x float (M, width); `sources` int64 (E,) by ascending target, `first` int64 (M,) where each
-    target's begin, and their weights `share` float (E,).
+    The same as torch-geometric's GraphConv, down to the names of its parameters; to import that
+    takes longer, and more memory, than a thousand faces do.
     """
 
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.lin_rel = nn.Linear(inputs, outputs)
+        self.lin_root = nn.Linear(inputs, outputs, bias=False)
+
     def forward(self, x: Tensor, sources: Tensor, first: Tensor, share: Tensor) -> Tensor:
+        """x float (M, inputs); `sources` int64 (E,) by ascending target, their weights `share` float
+        (E,), and `first` int64 (M,), where each target's begin."""
         gathered = F.embedding_bag(sources, x, first, mode="sum", per_sample_weights=share)
         return self.lin_rel(gathered) + self.lin_root(x)
 
@@ -62,9 +67,7 @@ class GraphLayers(nn.Module):
         self.node_scale = Standardize(len(config.node_measures))
         self.proposal_scale = Standardize(len(config.proposal_measures))
         self.embed = nn.Linear(len(config.node_measures) + len(config.proposal_measures), config.width)
-        self.convolutions = nn.ModuleList(
-            WeightedGraphConv(config.width, config.width) for _ in range(config.layers)
-        )
+        self.convolutions = nn.ModuleList(GraphConv(config.width, config.width) for _ in range(config.layers))
 
     def forward(
         self, nodes: Tensor, proposals: Tensor, owner: Tensor, edges: Tensor, edge_similarity: Tensor
@@ -72,7 +75,7 @@ class GraphLayers(nn.Module):
         proposals = self.proposal_scale(proposals)
         x = torch.relu(self.embed(torch.cat([self.node_scale(nodes), proposals[owner]], 1)))
         strength = torch.sigmoid(edge_similarity)
-        total = scatter(strength, edges[1], dim_size=len(x)).clamp(min=1e-6)
+        total = x.new_zeros(len(x)).index_add_(0, edges[1], strength).clamp(min=1e-6)
         share = strength / total[edges[1]]
         degree = torch.bincount(edges[1], minlength=len(x))
         first = torch.cumsum(degree, 0) - degree
@@ -98,11 +101,10 @@ class GCND(nn.Module):
         self, nodes: Tensor, proposals: Tensor, owner: Tensor, edges: Tensor, edge_similarity: Tensor
     ) -> Tensor:
         x, proposals = self.layers(nodes, proposals, owner, edges, edge_similarity)
-        count = len(proposals)
+        index, zeros = owner[:, None].expand_as(x), x.new_zeros(len(proposals), x.shape[1])
         pooled = [
-            global_mean_pool(x, owner, count),
-            global_max_pool(x, owner, count),
-            -global_max_pool(-x, owner, count),
+            zeros.scatter_reduce(0, index, x, reduce, include_self=False)
+            for reduce in ("mean", "amax", "amin")
         ]
         return self.head(torch.cat([*pooled, proposals], 1)).squeeze(1)
 

@@ -8,18 +8,18 @@ import faiss
 import numpy as np
 
 from pipeline.formats import release_pages
+from pipeline.gpu import Find, find_on_gpu, has_gpu
 from pipeline.rows import UsableRows, scales, slices
 
 NEIGHBORS = 80
 SEARCHES = ("auto", "exact", "ivf", "hnsw")
 MOST_EXACT = 2.5e12  # multiplications that exact search may cost: 100,000 rows of 256 dimensions
+MOST_EXACT_ON_GPU = 1e16  # 6 million rows of 256 dimensions
 LEAST_RECALL = 0.98
 RECALL_QUERIES = 500
 CELLS_A_ROOT = 8  # cells of IVF over the root of the number of rows: about as many as people
 TRAINING_ROWS_A_CELL = 40
 HNSW_LINKS = 32
-
-Find = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def make_search(method: str, rows: np.ndarray, usable: np.ndarray, k: int) -> Se
     """
     if method == "auto":
         cost = float(np.count_nonzero(usable)) ** 2 * rows.shape[1]
-        method = "exact" if cost <= MOST_EXACT else "ivf"
+        method = "exact" if cost <= (MOST_EXACT_ON_GPU if has_gpu() else MOST_EXACT) else "ivf"
     if method == "exact":
         return exact_search(unit_rows(rows, usable))
     index = INDEXES[method](rows, usable)
@@ -141,7 +141,9 @@ def make_search(method: str, rows: np.ndarray, usable: np.ndarray, k: int) -> Se
 
 
 def exact_search(unit: np.ndarray) -> Search:
-    """Compare with every row of `unit`, float32 (N, D)."""
+    """Compare with every row of `unit`, float32 (N, D), on a GPU where there is one."""
+    if has_gpu():
+        return Search("exact", find_on_gpu(unit))
     return Search("exact", lambda queries, k: faiss.knn(queries, unit, k, metric=faiss.METRIC_INNER_PRODUCT))
 
 

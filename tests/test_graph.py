@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 from conftest import make_people
 
-from pipeline import graph
+from pipeline import gpu, graph
+from pipeline.gpu import find_by_matrices
 from pipeline.graph import (
     INDEXES,
     doubled,
+    exact_search,
     fill_graph,
     graph_of_usable_rows,
     make_search,
@@ -67,8 +70,8 @@ def test_rows_of_zeros_have_no_neighbors_and_are_none(people):
     assert not (neighbors == people.zero).any()
     near, cosines = graph_of_usable_rows(neighbors, similarities, usable)
     expected = nearest_neighbors(unit_rows(people.rows, usable), 5)
-    np.testing.assert_array_equal(near, expected[0])
-    np.testing.assert_array_equal(cosines, expected[1])
+    np.testing.assert_array_equal(near[:], expected[0])
+    np.testing.assert_array_equal(cosines[:], expected[1])
 
 
 @pytest.mark.parametrize("method", sorted(INDEXES))
@@ -91,6 +94,28 @@ def test_a_query_that_finds_too_few_is_answered_in_full(method, monkeypatch):
     _, neighbors, _ = filled(method, rows, 100)
     usable = rows.any(axis=1)
     assert (neighbors[usable] >= 0).all()
+
+
+def test_search_by_matrices_finds_what_faiss_finds(monkeypatch):
+    rows = make_people(people=40, images=20).rows
+    unit = unit_rows(rows, rows.any(axis=1))
+    monkeypatch.setattr(gpu, "QUERIES_AT_ONCE", 100)
+    monkeypatch.setattr(gpu, "ROWS_AT_ONCE", 70)
+    cosines, found = find_by_matrices(unit, torch.device("cpu"))(unit[:250], 90)
+    expected, _ = exact_search(unit).find(unit[:250], 90)
+    np.testing.assert_allclose(cosines, expected, atol=1e-6)
+    np.testing.assert_allclose(np.einsum("qd,qkd->qk", unit[:250], unit[found]), expected, atol=1e-6)
+    assert find_by_matrices(unit[:3], torch.device("cpu"))(unit[:2], 3)[1].shape == (2, 3)
+
+
+@pytest.mark.gpu
+def test_a_gpu_finds_what_brute_force_finds(unit):
+    if not gpu.has_gpu():
+        pytest.skip("no GPU that faiss or torch can use: this holds its search to brute force")
+    cosines, found = gpu.find_on_gpu(unit)(unit, 8)
+    expected = -np.sort(-(unit @ unit.T), axis=1)[:, :8]
+    np.testing.assert_allclose(cosines, expected, atol=1e-5)
+    np.testing.assert_allclose(np.take_along_axis(unit @ unit.T, found, 1), expected, atol=1e-5)
 
 
 def test_search_is_approximate_only_where_exact_is_slow(unit, monkeypatch):

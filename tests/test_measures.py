@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from conftest import make_people
 
+from pipeline import measures
 from pipeline.calibrate import Calibration, calibrate_to_strangers
 from pipeline.formats import groups_from_labels
 from pipeline.graph import nearest_neighbors, unit_rows
@@ -15,6 +16,7 @@ from pipeline.measures import (
     bounded_chunks,
     measure,
     measured_graph,
+    similarity_to_rest,
     single_faces,
 )
 
@@ -81,6 +83,17 @@ def test_of_a_large_proposal_a_spread_of_faces_is_measured_whatever_their_order(
     shuffled = measure(graph_of(rows[order]), groups_from_labels(labels[order]))
     assert set(order[shuffled.rows].tolist()) == set(found.rows.tolist())
     np.testing.assert_allclose(shuffled.proposals, found.proposals, atol=1e-4)
+
+
+def test_a_large_group_is_measured_piece_by_piece(monkeypatch):
+    people = make_people(people=2, images=200)
+    rows, labels = people.rows[people.labels >= 0], people.labels[people.labels >= 0]
+    graph, groups = graph_of(rows), groups_from_labels(labels)
+    sums, rest = similarity_to_rest(graph, groups)
+    monkeypatch.setattr(measures, "MEMBERS_AT_ONCE", 30)
+    in_pieces = similarity_to_rest(graph, groups)
+    np.testing.assert_allclose(in_pieces[0], sums, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(in_pieces[1], rest, atol=1e-4)
 
 
 def test_chunks_hold_every_group_once_in_order_and_no_more_than_fits():

@@ -55,6 +55,16 @@ def test_the_size_of_a_batch_does_not_matter(predict, monkeypatch):
     np.testing.assert_array_equal(find_people(problem.graph, problem.rounds, *predict), found)
 
 
+def test_the_number_of_threads_does_not_matter(predict, monkeypatch):
+    problem = problem_of(people=30, images=12, noise=0.8)
+    monkeypatch.setattr(people, "NODES_AT_ONCE", 100)
+    found = []
+    for threads in ("1", "4"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        found.append(find_people(problem.graph, problem.rounds, *predict))
+    np.testing.assert_array_equal(*found)
+
+
 def test_scores_rank_whole_people_above_mixtures(predict):
     problem = problem_of(people=30, images=12, noise=0.6)
     scores, _ = score_rounds(problem.graph, problem.rounds, predict[0])
