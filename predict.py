@@ -1,7 +1,8 @@
 """Choose among the proposals: one cluster of faces a person.
 
 Reads feature.bin, super_vertex/ and the trained graph network in weights/; writes clusters.txt (a
-cluster a line, row ids) and clusters.json (each line's predicted IoU and proposal).
+cluster a line, row ids) and clusters.json (each line's predicted IoU, and the name it was given).
+Corrections saved from the report hold in the clusters, whatever the proposals.
 
     python predict.py --features feature.bin --proposals super_vertex --output clusters.txt
 """
@@ -10,22 +11,21 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from common import cli
 from common.errors import InputError
 from common.profile import profile_lines, step
-from common.progress import say
+from common.progress import say, warn
 
 import numpy as np
 
 from model.device import choose_device
 from model.gcn import GCND, GCNS, load_networks, predictor
-from pipeline.calibrate import Calibration
+from pipeline.corrections import load_corrections, names_of_groups, on_usable_rows
+from pipeline.filelist import known_names
 from pipeline.files import digest_file, only_run
 from pipeline.formats import (
-    Features,
-    Round,
-    SuperVertex,
     canonical_groups,
     feature_json_path,
     groups_from_labels,
@@ -34,16 +34,15 @@ from pipeline.formats import (
     read_super_vertex,
     write_clusters,
 )
-from pipeline.graph import graph_of_usable_rows
-from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES, Graph, measured_graph
+from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES
 from pipeline.membership import MEMBER_MEASURES
 from pipeline.merge import usable_rows_of_rounds
-from pipeline.people import find_people, score_groups
-from pipeline.rows import UnitRows
+from pipeline.people import correct_people, find_people, score_groups, usable_graph
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 EXAMPLES = """  sh run_predict.sh
-  sh run_predict.sh --features val_mobilefacenet.bin --dim 128 --output people.txt"""
+  sh run_predict.sh --features val_mobilefacenet.bin --dim 128 --output people.txt
+  sh run_predict.sh --corrections corrections.json"""
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -60,6 +59,9 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--output", type=cli.output_beside_json, default=Path("clusters.txt"), help="clusters to write"
+    )
+    parser.add_argument(
+        "--corrections", type=Path, metavar="FILE", help="corrections.json saved from the report, to be kept"
     )
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of trained graph networks")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -80,22 +82,34 @@ def main(args: argparse.Namespace) -> None:
         super_vertex = read_super_vertex(args.proposals, features)
         gcn_d = load_networks(args.weights, GCND, NODE_MEASURES, PROPOSAL_MEASURES, device)
         gcn_s = load_networks(args.weights, GCNS, MEMBER_MEASURES, PROPOSAL_MEASURES, device)
+        corrections = load_corrections(args.corrections, features, known_names(features.meta))
         made_from = {
             "features_sha256": super_vertex.manifest["features_sha256"],
             "proposals_sha256": digest_file(args.proposals / "manifest.json"),
             "gcn_d_sha256": digest_file(args.weights / GCND.file_name),
             "gcn_s_sha256": digest_file(args.weights / GCNS.file_name),
+            "corrections_sha256": digest_file(args.corrections) if args.corrections else None,
         }
+    next_command = "sh run_report.sh" + (f" --corrections {args.corrections}" if args.corrections else "")
     with only_run(args.output.resolve().parent):
         if not args.restart and is_done(args.output, made_from):
-            say(f"{args.output}: is done already; --restart makes it anew; next: sh run_report.sh")
+            say(f"{args.output}: is done already; --restart makes it anew; next: {next_command}")
             return
+        if not args.corrections and found_in(args.output).get("corrections_sha256"):
+            warn(
+                f"{args.output}: leaving out the corrections it was made with: --corrections FILE keeps them"
+            )
         labels = np.full(len(features.rows), -1, np.int64)
         predicted_iou = np.ones(len(features.rows))
         if features.usable.sum() > 1:
             with step("measure graph"):
-                graph, rounds = usable_graph(features, super_vertex)
+                graph = usable_graph(features, super_vertex)
+                rounds = usable_rows_of_rounds(super_vertex.rounds, features.usable)
             people = find_people(graph, rounds, predictor(gcn_d), predictor(gcn_s))
+            with step("correct"):
+                people = correct_people(
+                    graph, people, on_usable_rows(corrections, features.usable), predictor(gcn_s)
+                )
             with step("score clusters"):
                 scores = score_groups(graph, [groups_from_labels(people)], predictor(gcn_d))
             labels[features.usable], predicted_iou[features.usable] = people, scores[people]
@@ -103,34 +117,34 @@ def main(args: argparse.Namespace) -> None:
             labels[features.usable] = 0
         with step("write"):
             groups = canonical_groups(groups_from_labels(labels))
-            write_clusters(args.output, groups, made_from, predicted_iou[groups.members[groups.offsets[:-1]]])
+            first = groups.members[groups.offsets[:-1]]
+            names = names_of_groups(corrections, groups, len(labels))
+            place = {"corrections": str(args.corrections.resolve())} if args.corrections else {}
+            write_clusters(args.output, groups, made_from | place, predicted_iou[first], names)
     if args.profile:
         print("\n".join(profile_lines()))
     alone = int((groups.sizes == 1).sum())
+    kept = f"{len(corrections)} corrections kept, " if args.corrections else ""
     say(
         f"{args.output}: {len(groups) - alone} people in {len(groups.members) - alone} faces, "
-        f"{alone} faces alone, in {time.monotonic() - started:.1f} s; next: sh run_report.sh"
+        f"{alone} faces alone, {kept}in {time.monotonic() - started:.1f} s; next: {next_command}"
     )
 
 
-def is_done(path: Path, made_from: dict[str, str]) -> bool:
-    """Whether `path` holds whole clusters made from the same features, proposals and weights."""
+def found_in(path: Path) -> dict[str, Any]:
+    """The JSON beside clusters that are there and whole, else nothing."""
     if not path.is_file():
-        return False
+        return {}
     try:
-        found = read_cluster_json(path) or {}
+        return read_cluster_json(path) or {}
     except InputError:
-        return False
-    return all(found.get(name) == digest for name, digest in made_from.items())
+        return {}
 
 
-def usable_graph(features: Features, super_vertex: SuperVertex) -> tuple[Graph, list[Round]]:
-    """The affinity graph of the rows that could be read, measured, and their proposals."""
-    usable = features.usable
-    neighbors, cosines = graph_of_usable_rows(super_vertex.neighbors, super_vertex.similarities, usable)
-    calibration = Calibration(**super_vertex.manifest["calibration"])
-    graph = measured_graph(UnitRows(features.rows, usable), neighbors, cosines, calibration)
-    return graph, usable_rows_of_rounds(super_vertex.rounds, usable)
+def is_done(path: Path, made_from: dict[str, str | None]) -> bool:
+    """Whether `path` holds whole clusters made from the same features, proposals, weights, corrections."""
+    found = found_in(path)
+    return bool(found) and all(found.get(name) == digest for name, digest in made_from.items())
 
 
 if __name__ == "__main__":

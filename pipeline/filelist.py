@@ -3,9 +3,11 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from common.errors import InputError
 
+from pipeline.files import digest_file
 from pipeline.formats import read_text
 
 
@@ -31,6 +33,31 @@ def read_filelist(path: Path) -> FileList:
         raise InputError(f"{path}: names no image: write the path of one face crop a line")
     # Names on disk are bytes, UTF-8 as in the list whatever the locale says.
     return FileList(path, names, [_locate(path.parent, os.fsdecode(name.encode())) for name in names])
+
+
+def filelist_of_features(meta: dict[str, Any]) -> FileList | None:
+    """The file list that `feature.json` names, None where it names none.
+
+    Raises `InputError` where the list is gone or has changed since the features were made.
+    """
+    if not isinstance(meta.get("filelist"), str):
+        return None
+    path = Path(meta["filelist"])
+    if path.is_file() and digest_file(path) != meta.get("filelist_sha256"):
+        raise InputError(
+            f"{path}: has changed since the features were made: run `sh run_preprocess.sh` again, "
+            "or give the list as it was with --filelist"
+        )
+    return read_filelist(path)
+
+
+def known_names(meta: dict[str, Any]) -> list[str] | None:
+    """The names in the list that `feature.json` names, None where it names none or that has changed."""
+    try:
+        filelist = filelist_of_features(meta)
+    except InputError:
+        return None
+    return filelist.names if filelist else None
 
 
 def _locate(folder: Path, name: str) -> Path:

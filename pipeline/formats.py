@@ -5,6 +5,7 @@ line that names the file, what is wrong and what to do. Writers go through `pipe
 name that exists is a file that is complete. Nothing is ever unpickled.
 """
 
+import base64
 import hashlib
 import json
 import mmap
@@ -265,11 +266,18 @@ def canonical_groups(groups: Groups) -> Groups:
     return take_groups(groups, np.lexsort((first, -groups.sizes)))
 
 
-def write_clusters(path: Path, groups: Groups, made_from: dict[str, str], predicted_iou: np.ndarray) -> None:
+def write_clusters(
+    path: Path,
+    groups: Groups,
+    made_from: dict[str, str | None],
+    predicted_iou: np.ndarray,
+    names: list[str | None] | None = None,
+) -> None:
     """Write canonical groups, a cluster a line, and the JSON beside them, both or neither.
 
     Ids are ascending and separated by one space. `predicted_iou` is float (G,); `made_from` are
     digests of what the clusters were made from, by name; that of the clusters' own file is added.
+    `names` are those of the people, None where one has none.
     """
     members, offsets = groups.members.tolist(), groups.offsets.tolist()
     with whole_file(path.with_suffix(".json")) as json_part, whole_file(path) as part:
@@ -278,7 +286,8 @@ def write_clusters(path: Path, groups: Groups, made_from: dict[str, str], predic
                 file.write(" ".join(map(str, members[start:end])) + "\n")
         meta = {"format": 1, "count": len(groups), "clusters_sha256": digest_file(part)}
         scores = np.round(predicted_iou.astype(float), 4).tolist()
-        _dump_json(json_part, {**meta, **made_from, "predicted_iou": scores})
+        named = {"names": names} if names and any(names) else {}
+        _dump_json(json_part, {**meta, **made_from, "predicted_iou": scores, **named})
 
 
 def read_clusters(path: Path) -> Groups:
@@ -529,7 +538,7 @@ def _read_round(folder: Path, entry: dict[str, Any], usable: np.ndarray, earlier
 
 
 def read_cluster_json(clusters_path: Path) -> dict[str, Any] | None:
-    """The JSON beside a `clusters.txt`, None where there is none.
+    """The JSON beside a `clusters.txt`, None where there is none; `names` is a list in any case.
 
     Raises `InputError` where it is damaged or belongs to other clusters.
     """
@@ -544,8 +553,87 @@ def read_cluster_json(clusters_path: Path) -> dict[str, Any] | None:
     scores = values.get("predicted_iou")
     if not isinstance(scores, list) or len(scores) != values.get("count") or not all(map(_is_share, scores)):
         raise InputError(f"{path}: `predicted_iou` is damaged: run `{PREDICT_COMMAND}` again")
+    names = values.setdefault("names", [None] * len(scores))
+    if not isinstance(names, list) or len(names) != len(scores) or not all(map(_is_name, names)):
+        raise InputError(f"{path}: `names` is damaged: run `{PREDICT_COMMAND}` again")
     return values
+
+
+def _is_name(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and bool(value.strip()))
 
 
 def _is_share(value: Any) -> bool:
     return isinstance(value, int | float) and 0 <= value <= 1
+
+
+# --- corrections.json --------------------------------------------------------------------------
+
+SKETCH = 12  # numbers, one byte each, by which a feature is known again
+
+
+@dataclass(frozen=True)
+class SavedCorrections:
+    """What the report saved, with faces by the row they had then.
+
+    `network` says what made their features; `rows` int64 (F,), `names` and `sketches` int8 (F, SKETCH)
+    are the faces spoken of. `people` are names, or None, with the rows of each part; `apart` are pairs
+    of a face and the faces of the person that it is not.
+    """
+
+    path: Path
+    network: dict[str, Any]
+    rows: np.ndarray
+    names: list[str | None]
+    sketches: np.ndarray
+    people: list[tuple[str | None, list[list[int]]]]
+    apart: list[tuple[int, list[int]]]
+
+
+def encode_sketches(sketches: np.ndarray) -> list[str]:
+    """Sketches, int8 (M, SKETCH), as text."""
+    return [base64.b64encode(sketch).decode() for sketch in sketches]
+
+
+def corrections_json(saved: SavedCorrections) -> dict[str, Any]:
+    """The content of a corrections file."""
+    faces = zip(saved.rows.tolist(), saved.names, encode_sketches(saved.sketches), strict=True)
+    return {
+        "format": 1,
+        "network": saved.network,
+        "faces": [{"row": row, "name": name, "sketch": sketch} for row, name, sketch in faces],
+        "people": [{"name": name, "parts": parts} for name, parts in saved.people],
+        "apart": [{"face": face, "person": person} for face, person in saved.apart],
+    }
+
+
+def read_corrections(path: Path) -> SavedCorrections:
+    """Read a corrections file. Raises `InputError` where it is missing or damaged."""
+    if not path.exists():
+        raise InputError(f"{path}: not found: give --corrections the file that the report saved")
+    values = read_json(path, "sh run_report.sh")
+    try:
+        if values["format"] != 1 or not isinstance(values["network"], dict):
+            raise ValueError
+        faces, rows = values["faces"], [face["row"] for face in values["faces"]]
+        names = [face["name"] for face in faces]
+        people = [(person["name"], person["parts"]) for person in values["people"]]
+        apart = [(pair["face"], pair["person"]) for pair in values["apart"]]
+        sketches = [base64.b64decode(face["sketch"], validate=True) for face in faces]
+        parts = [part for _, parts in people for part in parts] + [[face, *rest] for face, rest in apart]
+        sound = (
+            all(type(row) is int and 0 <= row <= np.iinfo(np.int32).max for row in rows)
+            and len(set(rows)) == len(rows)
+            and all(part and set(rows).issuperset(part) for part in parts)
+            and all(parts for _, parts in people)
+            and all(rest for _, rest in apart)
+            and all(name is None or isinstance(name, str) for name in names)
+            and all(_is_name(name) for name, _ in people)
+            and all(len(sketch) == SKETCH for sketch in sketches)
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        sound = False
+    if not sound:
+        raise InputError(f"{path}: is no whole corrections file: save it from the report again")
+    array = np.frombuffer(b"".join(sketches), np.int8).reshape(-1, SKETCH)
+    return SavedCorrections(path, values["network"], np.array(rows, np.int64), names, array, people, apart)

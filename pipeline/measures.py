@@ -84,6 +84,9 @@ class Graph:
 def measured_graph(unit: Rows, neighbors: Rows, cosines: Rows, calibration: Calibration) -> Graph:
     """Take the measures of the affinity graph; (N, D), and (N, k) best first."""
     k = cosines.shape[1]
+    if not k:  # one face, which has no neighbor
+        zeros = np.zeros(len(unit), np.float32), np.zeros((len(unit), 2), np.float32), np.zeros(6, np.float32)
+        return Graph(unit, neighbors, cosines, calibration, *zeros)
     columns = np.empty((3, len(unit)), np.float32)
     counts = np.zeros((2, len(unit)), np.int64)
     for part in slices(len(unit), SCAN_ROWS):

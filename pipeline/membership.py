@@ -70,6 +70,50 @@ def revise_members(
     return np.unique(revised, return_inverse=True)[1]
 
 
+def attach_faces(
+    graph: Graph,
+    labels: np.ndarray,
+    faces: np.ndarray,
+    may_join: Callable[[np.ndarray, int, int], bool],
+    predict: Callable[[Measured], np.ndarray],
+    threshold: float = 0.5,
+) -> np.ndarray:
+    """Attach faces that are left over, int64, each to the cluster that it belongs to most, if to any.
+
+    `may_join(labels, face, cluster)` is asked before each; the other arguments are those of
+    `revise_members`. Returns new labels, numbered from 0.
+    """
+    clusters = groups_from_labels(labels)
+    asking, joins = nearest_joins(graph, labels, faces, clusters.sizes)
+    if not len(asking):
+        return labels
+    near, place = np.unique(joins, return_inverse=True)
+    judged = judge_chunk(graph, labels, clusters, near, asking, place, cluster_sums(graph, clusters))
+    probability = np.where(judged.member, 0, predict(judged.measured))
+    labels = labels.copy()
+    joined = set()
+    for pair in np.argsort(-probability, kind="stable")[: np.count_nonzero(probability > threshold)]:
+        face, cluster = int(judged.rows[pair]), int(judged.cluster[pair])
+        if face not in joined and may_join(labels, face, cluster):
+            labels[face] = cluster
+            joined.add(face)
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def nearest_joins(
+    graph: Graph, labels: np.ndarray, faces: np.ndarray, sizes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The clusters of CORE or more that each face's neighbors are of, the nearest few; int64 (J,) both."""
+    near = labels[graph.neighbors[faces]]
+    face, column = np.nonzero(sizes[near] >= CORE)
+    pairs, first = np.unique(face * len(sizes) + near[face, column], return_index=True)
+    face, cluster = np.divmod(pairs, len(sizes))
+    order = np.lexsort((first, face))
+    face, cluster = face[order], cluster[order]
+    best = np.arange(len(face)) - np.searchsorted(face, face) < CLUSTERS_A_FACE
+    return faces[face[best]], cluster[best]
+
+
 def judge_members(
     graph: Graph, labels: np.ndarray, see: Callable[[Judged], Any] = lambda judged: judged
 ) -> Iterator[Any]:

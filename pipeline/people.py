@@ -8,20 +8,33 @@ from common.threads import in_threads
 
 import numpy as np
 
-from pipeline.formats import Groups, Round, take_groups
+from pipeline.calibrate import Calibration
+from pipeline.corrections import Corrections, apart_from, apply_corrections
+from pipeline.formats import Features, Groups, Round, SuperVertex, take_groups
+from pipeline.graph import graph_of_usable_rows
 from pipeline.measures import (
     NODES_AT_ONCE,
     Graph,
     Measured,
     bounded_chunks,
     measure,
+    measured_graph,
     measured_sizes,
     single_faces,
 )
-from pipeline.membership import revise_members
+from pipeline.membership import attach_faces, revise_members
+from pipeline.rows import UnitRows
 from pipeline.select import select_clusters
 
 Predict = Callable[[Measured], np.ndarray]
+
+
+def usable_graph(features: Features, super_vertex: SuperVertex) -> Graph:
+    """The affinity graph of the rows that could be read, measured."""
+    usable = features.usable
+    neighbors, cosines = graph_of_usable_rows(super_vertex.neighbors, super_vertex.similarities, usable)
+    calibration = Calibration(**super_vertex.manifest["calibration"])
+    return measured_graph(UnitRows(features.rows, usable), neighbors, cosines, calibration)
 
 
 def find_people(
@@ -35,6 +48,25 @@ def find_people(
     clusters = choose_clusters(graph, rounds, predict_iou)
     with step("revise members"):
         return revise_members(graph, clusters, predict_member)
+
+
+def correct_people(
+    graph: Graph, people: np.ndarray, corrections: Corrections, predict_member: Predict
+) -> np.ndarray:
+    """People in whom every correction holds, int64 (N,), numbered from 0; arguments as `find_people`.
+
+    A face that leaves alone goes to the person that the network finds it to belong to, if to any.
+    """
+    corrected = apply_corrections(people, corrections)
+    in_person = np.zeros(len(people), bool)
+    for person in corrections.people:
+        in_person[person.rows] = True
+    alone = (np.bincount(corrected)[corrected] == 1) & (np.bincount(people)[people] > 1) & ~in_person
+
+    def may_join(labels: np.ndarray, face: int, cluster: int) -> bool:
+        return cluster not in labels[apart_from(np.array([face]), corrections.apart)]
+
+    return attach_faces(graph, corrected, np.flatnonzero(alone), may_join, predict_member)
 
 
 def choose_clusters(graph: Graph, rounds: list[Round], predict_iou: Predict) -> np.ndarray:
