@@ -2,7 +2,8 @@
 
 Reads clusters.txt and clusters.json, and the file list that the features came from (feature.json says
 which). Writes a folder with a folder a person, or a table of path, cluster and confidence. A person's
-number is the line of clusters.txt, from 1; the confidence is the predicted IoU.
+number is the line of clusters.txt, from 1; the confidence is the predicted IoU. Names given in the
+report go along.
 
     sh run_export.sh --to folders
 """
@@ -21,8 +22,8 @@ from common import cli
 from common.errors import InputError
 from common.progress import say, track
 
-from pipeline.filelist import read_filelist
-from pipeline.files import digest_file, only_run, whole_file, whole_folder
+from pipeline.filelist import filelist_of_features, read_filelist
+from pipeline.files import only_run, whole_file, whole_folder
 from pipeline.formats import (
     Groups,
     feature_json_path,
@@ -44,6 +45,7 @@ class Face(NamedTuple):
     path: Path
     cluster: int
     confidence: float | None
+    name: str | None
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -80,14 +82,14 @@ def main(args: argparse.Namespace) -> None:
     clusters = read_clusters(args.clusters)
     meta_path = feature_json_path(args.features)
     meta = read_json(meta_path, "sh run_preprocess.sh FILELIST") if meta_path.exists() else {}
-    confidence = read_confidence(args.clusters, len(clusters), meta)
+    confidence, names = read_confidence(args.clusters, len(clusters), meta)
     paths = read_paths(args.filelist, meta_path, meta)
     if (last := clusters.members.max()) >= len(paths):
         raise InputError(
             f"{args.clusters}: holds row {last} but the file list names {len(paths)} images: "
             "give --filelist the list these clusters came from"
         )
-    faces = list(join(clusters, paths, confidence))
+    faces = list(join(clusters, paths, confidence, names))
     with only_run(output.resolve().parent):
         if args.to == "folders":
             write_folders(output, faces, len(clusters), args.copy)
@@ -99,38 +101,36 @@ def main(args: argparse.Namespace) -> None:
     say(f"wrote {output}: {len(faces)} faces of {len(clusters)} people in {seconds:.1f} s")
 
 
-def read_confidence(clusters_path: Path, count: int, meta: dict[str, Any]) -> list[float | None]:
-    """The predicted IoU of each cluster; all None where no JSON lies beside the clusters."""
+def read_confidence(
+    clusters_path: Path, count: int, meta: dict[str, Any]
+) -> tuple[list[float | None], list[str | None]]:
+    """Predicted IoU and name of each cluster; all None where no JSON lies beside the clusters."""
     values = read_cluster_json(clusters_path)
     if values is None:
-        return [None] * count
+        return [None] * count, [None] * count
     digest = meta.get("feature_sha256")
     if digest and values.get("features_sha256") != digest:
         raise InputError(
             f"{clusters_path}: was made from other features than feature.json is about: "
             "run `sh run_proposal.sh` and `sh run_predict.sh` again"
         )
-    return values["predicted_iou"]
+    return values["predicted_iou"], values["names"]
 
 
-def read_paths(filelist: Path | None, meta_path: Path, meta: dict[str, Any]) -> list[Path]:
+def read_paths(path: Path | None, meta_path: Path, meta: dict[str, Any]) -> list[Path]:
     """The absolute path of each row's image."""
+    filelist = read_filelist(path) if path else filelist_of_features(meta)
     if filelist is None:
-        if not isinstance(meta.get("filelist"), str):
-            raise InputError(f"{meta_path}: names no file list: give the list of the images with --filelist")
-        filelist = Path(meta["filelist"])
-        if filelist.is_file() and digest_file(filelist) != meta.get("filelist_sha256"):
-            raise InputError(
-                f"{filelist}: has changed since the features were made: run `sh run_preprocess.sh` again, "
-                "or give the list as it was with --filelist"
-            )
-    return [path.absolute() for path in read_filelist(filelist).paths]
+        raise InputError(f"{meta_path}: names no file list: give the list of the images with --filelist")
+    return [path.absolute() for path in filelist.paths]
 
 
-def join(clusters: Groups, paths: list[Path], confidence: list[float | None]) -> Iterator[Face]:
+def join(
+    clusters: Groups, paths: list[Path], confidence: list[float | None], names: list[str | None]
+) -> Iterator[Face]:
     """The faces of each cluster in turn."""
     for row, cluster in zip(clusters.members.tolist(), clusters.owners.tolist(), strict=True):
-        yield Face(row, paths[row], cluster + 1, confidence[cluster])
+        yield Face(row, paths[row], cluster + 1, confidence[cluster], names[cluster])
 
 
 def write_folders(output: Path, faces: list[Face], people: int, copy: bool) -> None:
@@ -142,7 +142,7 @@ def write_folders(output: Path, faces: list[Face], people: int, copy: bool) -> N
                 raise InputError(f"{face.path}: not found: put it back, or make the features again")
             # The row makes names unique and tames one like `..`; of a long name the tail is kept.
             tail = os.fsencode(face.path.name)[-NAME_BYTES:].decode(errors="ignore")
-            person = folder / f"person_{face.cluster:0{digits}d}"
+            person = folder / f"person_{face.cluster:0{digits}d}{as_file_name(face.name)}"
             person.mkdir(exist_ok=True)
             place = person / f"{face.row:0{row_digits}d}_{tail}"
             if copy:
@@ -151,17 +151,36 @@ def write_folders(output: Path, faces: list[Face], people: int, copy: bool) -> N
                 place.symlink_to(face.path)
 
 
+def as_file_name(name: str | None) -> str:
+    """A person's name as the end of a folder's: what a file system or a shell may mind becomes `_`."""
+    if name is None:
+        return ""
+    tame = "".join(letter if letter.isalnum() or letter in " -.'" else "_" for letter in name.strip())
+    return "_" + tame.encode()[:NAME_BYTES].decode(errors="ignore")
+
+
 def write_csv(output: Path, faces: list[Face]) -> None:
-    """Write the table with a header line. Paths are absolute, so no cell can pass for a formula."""
+    """Write the table with a header line; the name is a column where any person has one.
+
+    No cell can pass for a formula: paths are absolute, and a name that begins like one gets a quote.
+    """
+    named = any(face.name for face in faces)
     with whole_file(output) as part, open(part, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("path", "cluster", "confidence"))
-        writer.writerows((face.path, face.cluster, face.confidence) for face in faces)
+        writer.writerow(("path", "cluster", "confidence", *(["name"] if named else [])))
+        for face in faces:
+            name = face.name or ""
+            tame = f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
+            writer.writerow((face.path, face.cluster, face.confidence, *([tame] if named else [])))
 
 
 def write_table_json(output: Path, faces: list[Face]) -> None:
-    """Write the table as a JSON object with a list `faces`."""
-    rows = [{"path": str(f.path), "cluster": f.cluster, "confidence": f.confidence} for f in faces]
+    """Write the table as a JSON object with a list `faces`; the name is there where a person has one."""
+    rows = [
+        {"path": str(f.path), "cluster": f.cluster, "confidence": f.confidence}
+        | ({"name": f.name} if f.name else {})
+        for f in faces
+    ]
     write_json(output, {"format": 1, "faces": rows})
 
 

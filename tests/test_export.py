@@ -96,6 +96,38 @@ def test_json(export, work):
     assert faces[2]["path"] == str(work.parent / "images" / NAMES[3])
 
 
+NAMED = ["Anna", None, "../B: <ert>"]
+
+
+def test_names_given_in_the_report_go_along(export, work):
+    write_cluster_json(work, names=NAMED)
+    assert export().returncode == 0
+    folders = sorted(path.name for path in (work / "export").iterdir())
+    assert folders == ["person_1_Anna", "person_2", "person_3_.._B_ _ert_"]
+    assert export("--to", "csv").returncode == 0
+    with open(work / "export.csv", encoding="utf-8", newline="") as file:
+        header, *lines = csv.reader(file)
+    assert header == ["path", "cluster", "confidence", "name"]
+    assert [line[3] for line in lines] == ["Anna", "Anna", "Anna", "", "../B: <ert>"]
+    assert export("--to", "json").returncode == 0
+    faces = json.loads((work / "export.json").read_text(encoding="utf-8"))["faces"]
+    assert [face.get("name") for face in faces] == ["Anna", "Anna", "Anna", None, "../B: <ert>"]
+
+
+def test_a_name_is_no_formula(export, work):
+    write_cluster_json(work, names=["=1+1", "@x", "-2"])
+    assert export("--to", "csv").returncode == 0
+    with open(work / "export.csv", encoding="utf-8", newline="") as file:
+        assert [line[3] for line in csv.reader(file)][1:] == ["'=1+1"] * 3 + ["'@x", "'-2"]
+
+
+def test_damaged_names_are_refused(export, work):
+    for names in (["Anna"], [1, None, None], ["", None, None], "Anna"):
+        write_cluster_json(work, names=names)
+        result = export()
+        assert result.returncode == 3 and "`names` is damaged" in result.stderr
+
+
 def test_no_name_escapes_the_folder(export, work):
     outside = work.parent / "outside.jpg"
     outside.write_text("image 0")
