@@ -144,3 +144,21 @@ def best_iou(groups: Groups, labels: np.ndarray) -> np.ndarray:
     best = np.zeros(len(groups))
     np.maximum.at(best, shared.row, iou)
     return best
+
+
+def ranked_pairs(groups: Groups, scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairwise precision and recall, float64 (G',) both, of the best clusters alone: 1, 2, ... of them.
+
+    Clusters of one face have no pair and are left out; `scores` (G,) rank the others, `labels` int64
+    (N,) are the identities of all rows.
+    """
+    _, person = np.unique(labels, return_inverse=True)
+    cells, shared = np.unique(
+        groups.owners * (int(person.max()) + 1) + person[groups.members], return_counts=True
+    )
+    right = np.bincount(cells // (int(person.max()) + 1), shared * (shared - 1) / 2, len(groups))
+    several = np.flatnonzero(groups.sizes > 1)
+    order = several[np.argsort(-scores[several], kind="stable")]
+    found = np.cumsum(right[order])
+    put_together = np.cumsum((groups.sizes * (groups.sizes - 1) / 2)[order])
+    return found / put_together, found / max(_pairs(np.bincount(person)), 1)

@@ -18,8 +18,19 @@ from common.progress import set_quiet
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from pipeline.files import digest_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# Names that would do harm where they were taken for HTML, a script, an address or the end of a line.
+HOSTILE = (
+    '"><script>alert(1)</script>.jpg',
+    "<img src=x onerror=alert(1)>.jpg",
+    "a#b?c=d%20&amp;e.jpg",
+    "it's \\ 100% `${alert(1)}`.jpg",
+    "-ü 名 \u2028.jpg",
+)
 KILLS = int(os.environ.get("FAULT_KILLS", "3"))  # how often each stage is killed
 
 
@@ -185,6 +196,24 @@ def made(made_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     shutil.copytree(made_once, work)
     monkeypatch.chdir(work)
     return work
+
+
+def draw_images(folder: Path) -> None:
+    """An image for each row of feature.bin there, named in images/list.txt, which feature.json names.
+
+    The last ones have HOSTILE names, the others their row's number.
+    """
+    meta = json.loads((folder / "feature.json").read_text())
+    plain = meta["count"] - len(HOSTILE)
+    names = [f"{row}.jpg" for row in range(plain)] + list(HOSTILE)
+    for row, name in enumerate(names):
+        path = folder / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (row % 256, 7 * row % 256, 31 * row % 256)).save(path)
+    filelist = folder / "images" / "list.txt"
+    filelist.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    meta |= {"filelist": str(filelist), "filelist_sha256": digest_file(filelist)}
+    (folder / "feature.json").write_text(json.dumps(meta))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from sklearn.metrics import fowlkes_mallows_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import pair_confusion_matrix
 
 from pipeline import metrics
+from pipeline.formats import groups_from_labels
 
 labelled_rows = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=30).map(
     lambda rows: np.array(rows, np.int64).T
@@ -123,3 +124,21 @@ def test_a_million_rows_take_seconds():
     scores = metrics.evaluate(true, pred)
     assert time.perf_counter() - start < 10
     assert 0.5 < scores.bcubed.f < 1
+
+
+@given(labelled_rows, st.randoms(use_true_random=False))
+def test_ranked_pairs_end_at_pairwise_and_count_the_best_clusters(rows, random):
+    true, pred = rows
+    groups = groups_from_labels(np.unique(pred, return_inverse=True)[1])
+    scores = np.array([random.random() for _ in range(len(groups))])
+    precision, recall = metrics.ranked_pairs(groups, scores, true)
+    several = [group for group in np.argsort(-scores, kind="stable") if groups.sizes[group] > 1]
+    assert len(precision) == len(several)
+    for best in range(1, len(several) + 1):
+        kept = np.arange(len(true)) + len(groups)
+        for group in several[:best]:
+            kept[groups.members[groups.offsets[group] : groups.offsets[group + 1]]] = group
+        expected = brute_pairwise(true, kept)
+        if np.unique(true, return_counts=True)[1].max() == 1:  # nobody has a pair to be found
+            expected = (expected[0], 0)
+        np.testing.assert_allclose((precision[best - 1], recall[best - 1]), expected)
