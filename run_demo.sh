@@ -28,6 +28,9 @@ sh "$here/run_preprocess.sh" "$@"
 sh "$here/run_proposal.sh"
 sh "$here/run_predict.sh"
 if [ "$sample" ]; then
+    sh "$here/run_report.sh" --labels labels.txt
     sh "$here/run_evaluate.sh" clusters.txt labels.txt
+else
+    sh "$here/run_report.sh"
 fi
-echo "the people found are in $(pwd)/clusters.txt, a person a line"
+echo "the people found are in $(pwd)/clusters.txt, a person a line; to see them, open $(pwd)/report/index.html"

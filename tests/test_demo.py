@@ -20,7 +20,9 @@ def demo(run_script, work):
     if not (work / "demo" / "clusters.txt").exists():
         result = run_script("run_demo.sh", cwd=work)
         assert result.returncode == 0, result.stderr
-        assert str(work / "demo" / "clusters.txt") in result.stdout.splitlines()[-1]
+        last = result.stdout.splitlines()[-1]
+        assert str(work / "demo" / "clusters.txt") in last
+        assert str(work / "demo" / "report" / "index.html") in last
     return work / "demo"
 
 
@@ -37,6 +39,12 @@ def test_a_list_of_ones_own_is_done_in_the_working_directory(demo, run_script, w
     result = run_script("run_demo.sh", "demo/faces.txt", cwd=work)
     assert result.returncode == 0, result.stderr
     assert (work / "clusters.txt").read_text() == (demo / "clusters.txt").read_text()
+
+
+def test_the_people_can_be_looked_at(demo):
+    faces = len((demo / "faces.txt").read_text().splitlines())
+    assert (demo / "report" / "index.html").is_file()
+    assert len(list((demo / "report" / "thumbs").glob("*/*.jpg"))) == faces
 
 
 def test_order_of_the_lines_and_size_of_the_batches_change_nothing(demo, run_script):

@@ -19,8 +19,7 @@ def targets():
     return {name: match[1] for name, match in sorted(found.items()) if match}
 
 
-# report.py is not there yet.
-TARGETS = {name: target for name, target in targets().items() if (REPOSITORY / f"{target}.py").exists()}
+TARGETS = targets()
 
 
 def actions(script):
