@@ -1,9 +1,11 @@
-"""Time and peak memory of a stage's steps, for --profile."""
+"""A stage's steps: named on a terminal when they take long; time and peak memory for --profile."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from common.progress import named
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _steps: list[tuple[str, float, float]] = []
@@ -14,7 +16,8 @@ def step(name: str) -> Iterator[None]:
     """Measure the body as a step of this name; steps do not nest."""
     reset_peak()
     started = time.monotonic()
-    yield
+    with named(name):
+        yield
     _steps.append((name, time.monotonic() - started, memory("VmHWM")))
 
 

@@ -1,13 +1,17 @@
-"""Progress bars: shown for steps over two seconds, only on a terminal, never with --quiet."""
+"""Progress: shown for steps over two seconds, only on a terminal, never with --quiet."""
 
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tqdm import tqdm
 
 T = TypeVar("T")
+
+DELAY = 2  # seconds that a step may take before it shows
 
 _quiet = False
 
@@ -46,11 +50,37 @@ def bar(total: int | None, description: str, unit: str = "it") -> tqdm:
         total=total,
         desc=description,
         unit=f" {unit}",
-        delay=2,
-        disable=_quiet or not (sys.stderr and sys.stderr.isatty()),
+        delay=DELAY,
+        disable=not _is_shown(),
         ascii=bool(os.environ.get("NO_COLOR")),
         smoothing=0.1,
     )
+
+
+@contextmanager
+def named(step: str) -> Iterator[None]:
+    """Show what is being done while the body runs; a bar in it takes the line over."""
+    line = f"{step} ..."
+    shown = []
+
+    def show() -> None:
+        print(line, end="\r", file=sys.stderr, flush=True)
+        shown.append(line)
+
+    timer = threading.Timer(DELAY, show)
+    timer.daemon = True
+    if _is_shown():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if shown:
+            print(" " * len(line), end="\r", file=sys.stderr, flush=True)
+
+
+def _is_shown() -> bool:
+    return not _quiet and bool(sys.stderr and sys.stderr.isatty())
 
 
 def track(items: Iterable[T], description: str, unit: str = "it") -> Iterator[T]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from common.progress import bar
 from common.threads import in_threads
 
 import numpy as np
@@ -57,7 +58,11 @@ def revise_members(
     def probabilities(judged: Judged) -> tuple[np.ndarray, ...]:
         return judged.rows, judged.cluster, judged.member, predict(judged.measured)
 
-    parts = list(judge_members(graph, labels, probabilities))
+    parts = []
+    with bar(int((np.bincount(labels)[labels] >= CORE).sum()), "revising members", "faces") as progress:
+        for part in judge_members(graph, labels, probabilities):
+            parts.append(part)
+            progress.update(int(part[2].sum()))
     if not parts:
         return labels
     rows, cluster, member, probability = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -10,6 +10,7 @@ size at one threshold stands split, as the components at the thresholds above it
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from common.progress import bar
 from common.threads import in_threads
 
 import numpy as np
@@ -75,7 +76,10 @@ def propose(
 
     def keep(family: str, levels: np.ndarray, sweep: Iterator[np.ndarray]) -> None:
         groups = newly_formed(sweep, max_size)
-        formed.extend((family, float(level), part) for level, part in zip(levels, groups, strict=True))
+        with bar(len(levels), f"merging, {family}", "rounds") as progress:
+            for level, part in zip(levels, groups, strict=True):
+                formed.append((family, float(level), part))
+                progress.update()
 
     keep("linked", thresholds, sweep_linked(edges, len(unit), thresholds))
     keep("mean", thresholds, sweep_mean(unit, edges, thresholds, calibration.calibrate))

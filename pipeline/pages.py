@@ -60,7 +60,7 @@ def write_report(
     )
     with whole_file(output / "index.html") as part:
         part.write_text(page, encoding="utf-8")
-    for other in output.glob(f"{DATA}*"):
+    for other in [*output.glob(f"{DATA}*"), *output.glob(f".{DATA}*")]:
         if other != folder:
             remove_folder(other)
 

@@ -734,8 +734,7 @@ function showSaid() {
 }
 
 async function go(focus) {
-  const hash = decodeURIComponent(location.hash.slice(1)) || "people";
-  if (hash === "main") return byId("main").focus();
+  const hash = location.hash.slice(1);
   const person = /^person-(\d+)$/.exec(hash);
   const before = view;
   if (person && Number(person[1]) <= index.sizes.length) {
@@ -840,6 +839,10 @@ function start(value) {
   byId("face").addEventListener("close", () => {
     const key = byId("face").dataset.opener;
     if (key) document.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+  });
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // no view has this address
+    byId("main").focus();
   });
   for (const one of document.querySelectorAll("[data-do=save]")) one.addEventListener("click", save);
   for (const one of document.querySelectorAll("[data-do=undo]")) one.addEventListener("click", undo);

@@ -1,0 +1,79 @@
+"""Progress is shown on a terminal for what takes over two seconds, and nowhere else; colours are off."""
+
+import fcntl
+import importlib
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+from conftest import REPOSITORY
+
+SCRIPTS = ("evaluate", "export", "extract", "predict", "proposal", "report", "train")
+LONG = """
+import time
+from common.profile import step
+from common.progress import set_quiet, track
+set_quiet({quiet})
+with step("short step"):
+    pass
+with step("long step"):
+    time.sleep(2.3)
+with step("counted step"):
+    for _ in track(range(25), "counting", "things"):
+        time.sleep(0.1)
+"""
+
+
+def on_terminal(*command):
+    """What a command writes to its stderr, which is a terminal."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with subprocess.Popen(
+        [sys.executable, *command],
+        cwd=REPOSITORY,
+        stdout=its,
+        stderr=its,
+        stdin=subprocess.DEVNULL,
+        env=os.environ | {"NO_COLOR": "1", "FORCE_COLOR": ""},
+    ):
+        os.close(its)
+        written = b""
+        try:
+            while data := os.read(ours, 65536):
+                written += data
+        except OSError:  # Linux: the other end is closed
+            pass
+    os.close(ours)
+    return written.decode()
+
+
+def test_what_takes_long_is_shown_on_a_terminal():
+    shown = on_terminal("-c", LONG.format(quiet=False))
+    assert "long step ..." in shown and "short step" not in shown
+    assert "counting" in shown and "/25" in shown
+    assert "\x1b[3" not in shown
+
+
+def test_quiet_shows_nothing():
+    assert on_terminal("-c", LONG.format(quiet=True)) == ""
+
+
+def test_nothing_is_shown_where_there_is_no_terminal():
+    code = LONG.format(quiet=False)
+    ended = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_has_no_colours_with_no_color(name):
+    shown = importlib.import_module(name).get_parser().format_help()
+    assert "examples:" in shown and "\x1b" not in shown
+
+
+def test_help_on_a_terminal_has_no_colours_with_no_color():
+    shown = on_terminal("export.py", "--help")
+    assert "examples:" in shown and "\x1b" not in shown
