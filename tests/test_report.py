@@ -3,12 +3,15 @@
 import json
 import os
 import re
+import subprocess
+import sys
+import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import HOSTILE, draw_images, make_people
+from conftest import HOSTILE, KILLS, REPOSITORY, draw_images, make_people
 from PIL import Image
 
 from pipeline.corrections import Corrections, Person, save_corrections
@@ -184,6 +187,28 @@ def test_a_key_follows_path_time_and_size(tmp_path):
     os.utime(first, ns=(0, 7))
     assert thumbnail_key(first) != before
     assert thumbnail_key(tmp_path / "none.jpg") == ""
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_earlier_report_opens_and_the_next_is_whole(images, stage):
+    assert stage("report").code == 0
+    whole = {path: path.read_bytes() for path in Path("report").rglob("*") if path.is_file()}
+    labels = make_people(people=20, images=10).labels
+    Path("labels.txt").write_text("".join(f"{label}\n" for label in labels))
+    for seconds in np.random.default_rng(0).uniform(0.5, 3, KILLS):
+        Path("images/0.jpg").touch()
+        with subprocess.Popen(
+            [sys.executable, REPOSITORY / "report.py", "--labels", "labels.txt"]
+        ) as process:
+            time.sleep(seconds)
+            process.kill()
+        page = Path("report/index.html").read_text()
+        for link in re.findall(r'src="([^"]*)"', page):
+            assert Path("report", link).is_file()
+    os.utime("images/0.jpg", ns=(0, (Path("images/1.jpg")).stat().st_mtime_ns))
+    assert stage("report").code == 0
+    after = {path for path in Path("report").rglob("*") if path.is_file()}
+    assert len(after) == len(whole) and not any(path.name.startswith(".") for path in after)
 
 
 # --- what it refuses -----------------------------------------------------------------------------
