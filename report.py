@@ -90,7 +90,7 @@ def main(args: argparse.Namespace) -> None:
         super_vertex = read_super_vertex(args.proposals, features)
         found = read_cluster_json(args.clusters) or {}
         clusters = read_fitting_clusters(args.clusters, features)
-        if found and found["features_sha256"] != super_vertex.manifest["features_sha256"]:
+        if found and found.get("features_sha256") != super_vertex.manifest["features_sha256"]:
             raise InputError(
                 f"{args.clusters}: was made from other features than {args.features}: run `sh run_predict.sh`"
             )
@@ -115,24 +115,22 @@ def main(args: argparse.Namespace) -> None:
                 "unreadable": unreadable_data(features, filelist),
                 **face_data(features, clusters, inspection, filelist, thumbnails),
             }
-            people = int((clusters.sizes > 1).sum())
-            alone, unreadable = len(clusters) - people, len(data["unreadable"])
-            counts = {"people": people, "alone": alone, "unreadable": unreadable}
-            words = counts | {name: data["index"][name] for name in ("typical", "outside")}
+            words = words_of(data["index"], args.clusters)
             predicted = np.array(found["predicted_iou"]) if found else None
             write_report(
                 args.output,
                 data,
-                words | {"summary": summary_of(clusters, **counts), "clusters": args.clusters.name},
+                words,
                 lambda folder: draw_charts(folder, clusters, inspection, predicted, labels),
             )
-            places = {thumbnail_place(args.output / THUMBNAILS, key) for key in thumbnails if key}
-            drop_other_thumbnails(args.output / THUMBNAILS, places)
+            used = {thumbnail_place(args.output / THUMBNAILS, key) for key in thumbnails if key}
+            drop_other_thumbnails(args.output / THUMBNAILS, used)
     if args.profile:
         print("\n".join(profile_lines()))
     say(
-        f"{args.output / 'index.html'}: {people} people, {alone} faces alone, {len(places)} thumbnails, "
-        f"in {time.monotonic() - started:.1f} s; next: open it in a browser, or sh run_export.sh"
+        f"{args.output / 'index.html'}: {words['people']} people, {words['alone']} faces alone, "
+        f"{len(used)} thumbnails, in {time.monotonic() - started:.1f} s; "
+        "next: open it in a browser, or sh run_export.sh"
     )
 
 
@@ -165,7 +163,7 @@ def corrections_kept(path: Path, found: dict[str, Any]) -> Path | None:
     """The file of the corrections that the clusters were made with, where it is as it was."""
     if not found.get("corrections_sha256"):
         return None
-    kept = Path(found.get("corrections", ""))
+    kept = Path(str(found.get("corrections")))
     if kept.is_file() and digest_file(kept) == found["corrections_sha256"]:
         return kept
     warn(f"{path}: was made with corrections: give --corrections FILE to go on with them in the report")
@@ -279,7 +277,7 @@ def shard_starts(clusters: Groups) -> np.ndarray:
 
 def unreadable_data(features: Features, filelist: FileList | None) -> list[list[Any]]:
     """Row, image and reason of each row that has no feature."""
-    told = {entry["row"]: entry["reason"] for entry in features.meta.get("unreadable", [])}
+    told = {entry.get("row"): str(entry.get("reason")) for entry in features.meta.get("unreadable", [])}
     return [
         [row, filelist.names[row] if filelist else None, told.get(row, "its feature is zeros")]
         for row in np.flatnonzero(~features.usable).tolist()
@@ -293,13 +291,20 @@ def image_root(filelist: FileList | None) -> str:
     return str(filelist.paths[0].absolute()).removesuffix(filelist.names[0])
 
 
-def summary_of(clusters: Groups, people: int, alone: int, unreadable: int) -> str:
-    """The line below the title."""
-    faces = len(clusters.members)
-    return (
-        f"{faces + unreadable:,} images: {faces - alone:,} faces of {people:,} people, "
-        f"{alone:,} seen once" + (f", {unreadable:,} unreadable" if unreadable else "")
-    )
+def words_of(index: dict[str, Any], clusters_path: Path) -> dict[str, Any]:
+    """What the page says before its data are loaded."""
+    faces, people, unreadable = sum(index["sizes"]), index["people"], index["unreadable"]
+    alone = len(index["sizes"]) - people
+    return {
+        "summary": f"{faces + unreadable:,} images: {faces - alone:,} faces of {people:,} people, "
+        f"{alone:,} seen once" + (f", {unreadable:,} unreadable" if unreadable else ""),
+        "people": people,
+        "alone": alone,
+        "unreadable": unreadable,
+        "typical": index["typical"],
+        "outside": index["outside"],
+        "clusters": clusters_path.name,
+    }
 
 
 def middle(similarities: np.ndarray) -> float:

@@ -6,6 +6,7 @@ whole, whenever a run was stopped. Thumbnails lie beside, for every run to use a
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +16,13 @@ from common.errors import InputError
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline.files import remove_folder, whole_file, whole_folder
+from pipeline.files import digest_file, part_path, remove_folder, whole_file, whole_folder
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 GENERATOR = "run_report.sh"
-THUMBNAILS = "thumbs"
-DATA = "data-"
+PAGE, THUMBNAILS, STAGED = "index.html", "thumbs", "data-new"
+DATA = re.compile(r"\.?data-([0-9a-f]{12}|new)(\.part|\.old)?")
+THUMBNAIL = re.compile(r"\.?[0-9a-f]{14}\.jpg(\.part)?")
 
 
 def refuse_other_folder(output: Path) -> None:
@@ -29,39 +31,40 @@ def refuse_other_folder(output: Path) -> None:
         raise InputError(f"{output}: is not a folder of this tool: remove it or choose another --output")
     if not output.exists():
         return
-    page = output / "index.html"
-    names = [entry.name.lstrip(".") for entry in output.iterdir()]
-    ours = all(name.startswith((page.name, THUMBNAILS, DATA)) for name in names)
-    if not ours or (page.exists() and GENERATOR not in page.read_text("utf-8", "replace")[:1000]):
+    page = output / PAGE
+    ours = (PAGE, part_path(page).name, THUMBNAILS)
+    other = [path for path in output.iterdir() if path.name not in ours and not DATA.fullmatch(path.name)]
+    if other or (page.exists() and GENERATOR not in page.read_text("utf-8", "replace")[:1000]):
         raise InputError(f"{output}: holds other things than a report: choose another --output")
 
 
 def write_report(
-    output: Path, pages: dict[str, Any], words: dict[str, Any], draw: Callable[[Path], list[Any]]
+    output: Path, data: dict[str, Any], words: dict[str, Any], draw: Callable[[Path], list[Any]]
 ) -> None:
-    """Write the data, by name, and the page that shows them; `words` are what the template says.
+    """Write `data`, by name, and the page that shows them; `words` are what the template says.
 
     `draw` draws charts into a folder and returns what the template is to say of them.
     """
-    digest = hashlib.sha256(json.dumps(pages, sort_keys=True).encode()).hexdigest()[:12]
-    pages["index"]["id"] = digest
-    folder = output / f"{DATA}{digest}"
-    with whole_folder(folder) as part:
+    data["index"]["id"] = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
+    staged = output / STAGED
+    with whole_folder(staged) as folder:
         for name in ("report.css", "report.js"):
-            shutil.copyfile(TEMPLATES / name, part / name)
-        for name, value in pages.items():
-            (part / f"{name}.js").write_text(f"deliver({as_script(name)}, {as_script(value)});\n", "ascii")
-        charts = draw(part)
+            shutil.copyfile(TEMPLATES / name, folder / name)
+        for name, value in data.items():
+            (folder / f"{name}.js").write_text(f"deliver({as_script(name)}, {as_script(value)});\n", "ascii")
+        charts = draw(folder)
+    digests = "".join(digest_file(path) for path in sorted(staged.iterdir()))
+    place = output / f"data-{hashlib.sha256(digests.encode()).hexdigest()[:12]}"
+    if not place.exists():
+        staged.rename(place)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    page = environment.get_template("index.html").render(
-        words, generator=GENERATOR, folder=folder.name, charts=charts
-    )
-    with whole_file(output / "index.html") as part:
+    page = environment.get_template(PAGE).render(words, generator=GENERATOR, folder=place.name, charts=charts)
+    with whole_file(output / PAGE) as part:
         part.write_text(page, encoding="utf-8")
-    for other in [*output.glob(f"{DATA}*"), *output.glob(f".{DATA}*")]:
-        if other != folder:
+    for other in output.iterdir():
+        if DATA.fullmatch(other.name) and other != place:
             remove_folder(other)
 
 
@@ -73,5 +76,5 @@ def as_script(value: Any) -> str:
 def drop_other_thumbnails(folder: Path, keep: set[Path]) -> None:
     """Remove thumbnails that no face of this report has."""
     for path in folder.glob("*/*"):
-        if path not in keep:
+        if path not in keep and THUMBNAIL.fullmatch(path.name):
             path.unlink()

@@ -224,6 +224,12 @@ def test_another_folder_is_never_replaced(images, stage):
     Path("site/index.html").write_text("<title>my site</title>")
     assert stage("report", "--output", "site").code == INPUT
     assert Path("site/index.html").read_text() == "<title>my site</title>"
+    Path("years/data-2019").mkdir(parents=True)
+    assert stage("report", "--output", "years").code == INPUT
+    Path("small/thumbs/a").mkdir(parents=True)
+    Path("small/thumbs/a/mine.jpg").touch()
+    assert stage("report", "--output", "small").code == 0
+    assert Path("small/thumbs/a/mine.jpg").exists()
     assert stage("report").code == 0
     Path("link").symlink_to("report")
     assert stage("report", "--output", "link").code == INPUT
