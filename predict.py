@@ -74,7 +74,8 @@ def main(args: argparse.Namespace) -> None:
     """Find the people, score their clusters, write."""
     started = time.monotonic()
     cli.refuse_overwriting(
-        [args.output, args.output.with_suffix(".json")], [args.features, feature_json_path(args.features)]
+        [args.output, args.output.with_suffix(".json")],
+        [args.features, feature_json_path(args.features), *([args.corrections] if args.corrections else [])],
     )
     device = choose_device(args.device)
     with step("check inputs"):

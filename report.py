@@ -76,7 +76,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers", type=cli.positive_int, help="threads that make thumbnails (default: one a core)"
     )
-    parser.add_argument("--output", type=Path, default=Path("report"), help="folder to write")
+    parser.add_argument("--output", type=cli.output_path, default=Path("report"), help="folder to write")
     parser.add_argument("--profile", action="store_true", help="print time and peak memory of each step")
     return parser
 

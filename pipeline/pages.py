@@ -47,7 +47,7 @@ def write_report(
     """
     data["index"]["id"] = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
     staged = output / STAGED
-    with whole_folder(staged) as folder:
+    with whole_folder(staged, holds=("report.css", "*.js", "*.svg")) as folder:
         for name in ("report.css", "report.js"):
             shutil.copyfile(TEMPLATES / name, folder / name)
         for name, value in data.items():
