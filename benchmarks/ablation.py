@@ -19,13 +19,14 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import cli
-from common.progress import track
+from common.progress import say, track
 
-from datasets import NETWORKS, add_shared, load
+from datasets import CACHE, NETWORKS, add_shared, load, write_set
 from oracle import join_groups
-from quality import SETS, train_without_seen
+from quality import SETS
 from raw_features import raw_predictor
 
+import train
 from model.gcn import GCND, GCNS, load_networks, predictor
 from pipeline.formats import Round
 from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES, Measured, single_faces
@@ -171,6 +172,19 @@ VARIANTS: dict[str, Callable[[Case], np.ndarray]] = {
 def is_member(measured: Measured) -> np.ndarray:
     """Which nodes are members of their cluster, bool (M,)."""
     return measured.nodes[:, IS_MEMBER] > 0.5
+
+
+def train_without_seen(shared: Path) -> Path:
+    """The folder of networks trained on lfw/train alone, made once."""
+    output = CACHE / "trained_on_lfw"
+    if not (output / "README.md").exists():
+        sets = []
+        for network in NETWORKS:
+            path = CACHE / f"train_{network}.bin"
+            sets += ["--set", str(path), str(write_set(load("lfw/train", network, shared), path))]
+        say("training on lfw/train alone, once")
+        train.main(train.get_parser().parse_args([*sets, "--output", str(output)]))
+    return output
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -46,12 +46,14 @@ EXAMPLES = "  python benchmarks/datasets.py lfw/train+glint8 --network dlib --ou
 
 @dataclass(frozen=True)
 class FaceSet:
-    """Features of one network, float32 (N, D), with the people, int64 (N,) numbered from 0."""
+    """Features of one network, float32 (N, D), with the people, int64 (N,) numbered from 0, and their
+    names, str (N,)."""
 
     name: str
     network: str
     rows: np.ndarray
     labels: np.ndarray
+    names: np.ndarray
 
 
 def add_shared(parser: argparse.ArgumentParser) -> None:
@@ -75,8 +77,9 @@ def load(name: str, network: str, shared: Path = SHARED) -> FaceSet:
         people = np.array([Path(line).parent.name for line in read_filelist(filelist).names])
         rows.append(of_part[usable])
         names.append(people[usable])
-    labels = np.unique(np.concatenate(names), return_inverse=True)[1]
-    return FaceSet(name, network, np.concatenate(rows), labels)
+    people = np.concatenate(names)
+    labels = np.unique(people, return_inverse=True)[1]
+    return FaceSet(name, network, np.concatenate(rows), labels, people)
 
 
 def features_of(part: str, network: str, shared: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """The clusterings people choose from today, each from its own package, as functions of a threshold.
 
-Each takes a `Peerset` and a cosine threshold, and returns labels int64 (N,), where -1 is a face alone.
+Each takes a `Peerset` and a cosine threshold (HDBSCAN and FINCH a setting of their own), and returns
+labels int64 (N,), where -1 is a face alone.
 """
 
 from dataclasses import dataclass
@@ -67,12 +68,10 @@ def dbscan(peerset: Peerset, threshold: float) -> np.ndarray:
     return DBSCAN(eps=1 - threshold, min_samples=3, metric="precomputed").fit_predict(distances)
 
 
-def hdbscan(peerset: Peerset, threshold: float) -> np.ndarray:
-    """HDBSCAN on all faces, clusters closer than the threshold not split."""
-    radius = float(np.sqrt(max(2 - 2 * threshold, 0)))
-    return HDBSCAN(
-        min_cluster_size=2, min_samples=1, cluster_selection_epsilon=radius, copy=True
-    ).fit_predict(peerset.unit)
+def hdbscan(peerset: Peerset, min_samples: float) -> np.ndarray:
+    """HDBSCAN on all faces, which has how dense a cluster must be instead of a threshold."""
+    model = HDBSCAN(min_cluster_size=2, min_samples=int(min_samples), copy=True)
+    return model.fit_predict(peerset.unit)
 
 
 def whispers(peerset: Peerset, threshold: float) -> np.ndarray:
@@ -107,7 +106,6 @@ PEERS = {
     "connected components": components,
     "average linkage": average_linkage,
     "DBSCAN": dbscan,
-    "HDBSCAN": hdbscan,
     "Chinese whispers": whispers,
     "Infomap": infomap,
 }

@@ -1,10 +1,13 @@
 """Ours at its defaults beside peers that are tuned on the very labels they are scored on.
 
-All see the same features. A peer is run at 26 thresholds (FINCH: at its own partitions), and its best
-by pairwise F and its best by BCubed F are taken, each from whichever threshold is best for it. Ours
-never saw the people of a set: where `weights/` were trained on some of them, networks trained on
-lfw/train alone are used. The intervals are of ours less the best peer: 95 % of 1,000 resamplings of
-the people.
+All see the same features. A peer is run at 26 thresholds (HDBSCAN: at five settings of
+`min_samples`; FINCH: at its own partitions), and its best by pairwise F and its best by BCubed F are
+taken, each from whichever setting is best for it.
+
+The people of glint8 helped to train the networks in weights/, all but those of its own fold each of
+the four. So a set with glint8 is scored in four parts: each has the people of one fold alone, judged by
+that fold's network alone, and the table shows the mean. The intervals are of ours less the best
+peer: 95 % of 1,000 resamplings of the people.
 
     pip install -r requirements-bench.txt
     python benchmarks/quality.py
@@ -24,21 +27,23 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import cli
-from common.progress import say, track
+from common.progress import track
 
-from datasets import CACHE, NETWORKS, SPACES, add_shared, load, write_set
+from datasets import NETWORKS, SPACES, FaceSet, add_shared, load
 
 import train
-from model.gcn import GCND, GCNS, load_networks, predictor
+from model.gcn import GCND, GCNS, Network, load_networks, predictor
 from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES
 from pipeline.membership import MEMBER_MEASURES
-from pipeline.metrics import Scores, evaluate, own_clusters
+from pipeline.metrics import evaluate, own_clusters
 from pipeline.people import find_people
 from predict import WEIGHTS
 
 SETS = ("lfw/val", "glint8", "lfw/val+glint8")
-SEEN = "glint8"  # the set whose people the networks in weights/ saw
+TRAINED_ON, FOLDS, SEED = "lfw/train+glint8", 4, 0  # as README's command trains the networks in weights/
+SEEN = "glint8"  # the part of it whose people are in the sets
 THRESHOLDS = 26
+MIN_SAMPLES = (1, 2, 3, 5, 8)  # of HDBSCAN
 RESAMPLINGS = 1000
 EXAMPLES = """  python benchmarks/quality.py
   python benchmarks/quality.py glint8 --network dlib --peer Infomap
@@ -56,6 +61,14 @@ class Result:
     setting: str
 
 
+@dataclass(frozen=True)
+class Compared:
+    """The results of all methods on the people of `labels`, int64 (N,), ours first."""
+
+    labels: np.ndarray
+    results: list[Result]
+
+
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of this benchmark."""
     parser = cli.make_parser("quality.py", "Ours at its defaults beside tuned peers.", EXAMPLES)
@@ -68,43 +81,38 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Each set in a process, a table for each."""
-    for name in dict.fromkeys(part for set_ in args.sets for part in set_.split("+")):
-        for network in args.network or NETWORKS:
+    """Each part of each set in a process, a table for each set."""
+    networks = args.network or NETWORKS
+    for name in {part for set_ in (*args.sets, TRAINED_ON) for part in set_.split("+")}:
+        for network in networks:
             load(name, network, args.shared)  # extracts what is not in the cache, before processes ask for it
-    if any(SEEN in name.split("+") for name in args.sets):
-        train_without_seen(args.shared)
-    jobs = [(name, network, args) for name in args.sets for network in args.network or NETWORKS]
+    tables = [(name, network) for name in args.sets for network in networks]
+    jobs = [
+        (name, network, fold, args)
+        for name, network in tables
+        for fold in (range(FOLDS) if SEEN in name.split("+") else [None])
+    ]
+    parts: dict[tuple[str, str], list[Compared]] = {table: [] for table in tables}
     with ProcessPoolExecutor(args.processes) as pool:
-        for table in track(pool.map(compare, jobs), "sets"):
-            print(table, flush=True)
+        for job, compared in zip(jobs, track(pool.map(compare, jobs), "sets"), strict=True):
+            parts[job[:2]].append(compared)
+            if len(parts[job[:2]]) == sum(other[:2] == job[:2] for other in jobs):
+                print(table_of(f"{job[0]}, {job[1]}", parts[job[:2]]), flush=True)
 
 
-def train_without_seen(shared: Path) -> Path:
-    """The folder of networks trained on lfw/train alone, made once."""
-    output = CACHE / "trained_on_lfw"
-    if not (output / "README.md").exists():
-        sets = []
-        for network in NETWORKS:
-            path = CACHE / f"train_{network}.bin"
-            sets += ["--set", str(path), str(write_set(load("lfw/train", network, shared), path))]
-        say("training on lfw/train alone, once")
-        train.main(train.get_parser().parse_args([*sets, "--output", str(output)]))
-    return output
+def compare(job: tuple[str, str, int | None, argparse.Namespace]) -> Compared:
+    """All methods on one set, or on the part of it that is of one fold, in one feature space."""
+    from peers import PEERS, Peerset, finch, hdbscan
 
-
-def compare(job: tuple[str, str, argparse.Namespace]) -> str:
-    """The table of one set in one feature space."""
-    from peers import PEERS, Peerset, finch
-
-    name, network, args = job
+    name, network, fold, args = job
     faiss.omp_set_num_threads(1)
     torch.set_num_threads(1)
     faces = load(name, network, args.shared)
-    weights = CACHE / "trained_on_lfw" if SEEN in name.split("+") else WEIGHTS
+    if fold is not None:
+        faces = without_seen(faces, fold, args.shared)
     started = time.monotonic()
     problem = train.pose_problem(faces.rows, faces.labels)
-    found = people_found(problem, weights)
+    found = people_found(problem, WEIGHTS, fold)
     results = [Result("ours, defaults", found, found, time.monotonic() - started, "")]
     calibration, cosines = problem.graph.calibration, problem.graph.cosines
     peerset = Peerset(problem.graph.unit, problem.graph.neighbors, cosines)
@@ -112,18 +120,36 @@ def compare(job: tuple[str, str, argparse.Namespace]) -> str:
     for peer, cluster in PEERS.items():
         if not args.peer or peer in args.peer:
             results.append(best_of(peer, cluster, peerset, grid, faces.labels))
+    if not args.peer or "HDBSCAN" in args.peer:
+        results.append(best_of("HDBSCAN", hdbscan, peerset, np.array(MIN_SAMPLES), faces.labels))
     if not args.peer or "FINCH" in args.peer:
         partitions = np.arange(peerset.finch.shape[1])
         results.append(best_of("FINCH", finch, peerset, partitions, faces.labels))
-    return table_of(f"{name}, {network}, {len(faces.rows)} faces", results, faces.labels)
+    return Compared(faces.labels, results)
 
 
-def people_found(problem: train.Problem, weights: Path) -> np.ndarray:
-    """Our labels, from networks in a folder."""
+def without_seen(faces: FaceSet, fold: int, shared: Path) -> FaceSet:
+    """The faces of people that the network of one fold never saw."""
+    trained = load(TRAINED_ON, faces.network, shared)
+    seen = trained.names[train.divide_people(trained.labels, FOLDS, SEED) != fold]
+    kept = ~np.isin(faces.names, seen)
+    labels = np.unique(faces.names[kept], return_inverse=True)[1]
+    return FaceSet(faces.name, faces.network, faces.rows[kept], labels, faces.names[kept])
+
+
+def of_fold(networks: list[Network], fold: int | None) -> list[Network]:
+    """The network of one fold, or those of all."""
+    return networks if fold is None else networks[fold : fold + 1]
+
+
+def people_found(problem: train.Problem, weights: Path, fold: int | None = None) -> np.ndarray:
+    """Our labels, from the networks in a folder, or from those of one fold alone."""
     cpu = torch.device("cpu")
     gcn_d = load_networks(weights, GCND, NODE_MEASURES, PROPOSAL_MEASURES, cpu)
     gcn_s = load_networks(weights, GCNS, MEMBER_MEASURES, PROPOSAL_MEASURES, cpu)
-    return find_people(problem.graph, problem.rounds, predictor(gcn_d), predictor(gcn_s))
+    return find_people(
+        problem.graph, problem.rounds, predictor(of_fold(gcn_d, fold)), predictor(of_fold(gcn_s, fold))
+    )
 
 
 def best_of(method: str, cluster, peerset, grid: np.ndarray, labels: np.ndarray) -> Result:  # noqa: ANN001
@@ -139,48 +165,56 @@ def best_of(method: str, cluster, peerset, grid: np.ndarray, labels: np.ndarray)
     )
 
 
-def table_of(title: str, results: list[Result], labels: np.ndarray) -> str:
-    """Rows of scores, in percent, then ours less the best peer with its interval."""
+def table_of(title: str, parts: list[Compared]) -> str:
+    """Rows of scores, in percent, the mean over the parts; then ours less the best peer with its interval."""
+    faces = sum(len(part.labels) for part in parts)
+    of = f"{faces} faces" if len(parts) == 1 else f"{len(parts)} parts of {faces // len(parts)} faces"
     lines = [
-        f"\n**{title}**\n",
+        f"\n**{title}, {of}**\n",
         "| | pairwise P | R | F | BCubed P | R | F | NMI | s a run | best at |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for result in results:
-        scores = evaluate(labels, result.by_pairwise), evaluate(labels, result.by_bcubed)
+    for method in range(len(parts[0].results)):
+        results = [part.results[method] for part in parts]
+        cells = np.mean([scores_of(part, method) for part in parts], axis=0)
+        settings = results[0].setting if len(parts) == 1 else ""
         lines.append(
-            f"| {result.method} | {cells(scores[0], 'pairwise')} | {cells(scores[1], 'bcubed')} "
-            f"| {100 * scores[1].nmi:.2f} | {result.seconds:.1f} | {result.setting} |"
+            f"| {results[0].method} | "
+            + " | ".join(f"{100 * cell:.2f}" for cell in cells)
+            + f" | {np.mean([result.seconds for result in results]):.1f} | {settings} |"
         )
-    if len(results) > 1:
-        lines += ["", *differences(results, labels)]
+    if len(parts[0].results) > 1:
+        lines += ["", difference(parts, "pairwise"), difference(parts, "bcubed")]
     return "\n".join(lines)
 
 
-def cells(scores: Scores, measure: str) -> str:
-    """Precision, recall and F of one measure, as cells of a row."""
-    score = getattr(scores, measure)
-    return f"{100 * score.precision:.2f} | {100 * score.recall:.2f} | {100 * score.f:.2f}"
+def scores_of(part: Compared, method: int) -> list[float]:
+    """Precision, recall and F of both measures, each at its best setting, and NMI."""
+    result = part.results[method]
+    pairwise = evaluate(part.labels, result.by_pairwise).pairwise
+    scores = evaluate(part.labels, result.by_bcubed)
+    return [value for s in (pairwise, scores.bcubed) for value in (s.precision, s.recall, s.f)] + [scores.nmi]
 
 
-def differences(results: list[Result], labels: np.ndarray) -> list[str]:
-    """Ours less the best peer by each measure, with the bootstrap interval over people."""
-    people = int(labels.max()) + 1
-    rng = np.random.default_rng(0)
-    drawn = rng.multinomial(people, np.full(people, 1 / people), RESAMPLINGS).astype(float)
-    lines = []
-    for measure, title in (("pairwise", "Pairwise"), ("bcubed", "BCubed")):
-        of_method = [getattr(result, f"by_{measure}") for result in results]
-        sums = [sums_by_person(labels, found)[measure] for found in of_method]
-        f = [f_of(weights) for weights in (part.sum(0, keepdims=True) for part in sums)]
-        best = 1 + int(np.argmax([float(value[0]) for value in f[1:]]))
-        spread = 100 * (f_of(drawn @ sums[0]) - f_of(drawn @ sums[best]))
-        low, high = np.quantile(spread, [0.025, 0.975])
-        lines.append(
-            f"{title} F, ours less {results[best].method}: {100 * float(f[0][0] - f[best][0]):+.2f} "
-            f"({low:+.2f} to {high:+.2f})  "
-        )
-    return lines
+def difference(parts: list[Compared], measure: str) -> str:
+    """Ours less the best peer by one measure, with the bootstrap interval over people."""
+    spreads, scores = [], []
+    for number, part in enumerate(parts):
+        people = int(part.labels.max()) + 1
+        rng = np.random.default_rng(number)
+        drawn = rng.multinomial(people, np.full(people, 1 / people), RESAMPLINGS).astype(float)
+        found = [getattr(result, f"by_{measure}") for result in part.results]
+        sums = [sums_by_person(part.labels, labels)[measure] for labels in found]
+        scores.append([f_of(of_method.sum(0, keepdims=True))[0] for of_method in sums])
+        spreads.append([f_of(drawn @ of_method) for of_method in sums])
+    mean, spread = np.mean(scores, axis=0), np.mean(spreads, axis=0)
+    best = 1 + int(np.argmax(mean[1:]))
+    low, high = np.quantile(100 * (spread[0] - spread[best]), [0.025, 0.975])
+    name = {"pairwise": "Pairwise", "bcubed": "BCubed"}[measure]
+    return (
+        f"{name} F, ours less {parts[0].results[best].method}: {100 * (mean[0] - mean[best]):+.2f} "
+        f"({low:+.2f} to {high:+.2f})  "
+    )
 
 
 def sums_by_person(labels: np.ndarray, found: np.ndarray) -> dict[str, np.ndarray]:
