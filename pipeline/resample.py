@@ -127,7 +127,7 @@ def rectify(unit: np.ndarray, _labels: np.ndarray, rng: np.random.Generator) -> 
 
 def offset(unit: np.ndarray, _labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Features that share a large mean."""
-    direction = rng.standard_normal(unit.shape[1]).astype(np.float32)
+    direction = rng.standard_normal((1, unit.shape[1])).astype(np.float32)
     return unit + rng.uniform(0, 2) / np.linalg.norm(direction) * direction
 
 
