@@ -12,7 +12,8 @@ import hashlib
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from common.threads import in_threads
 import numpy as np
 import torch
 
+from distributed.engine import add_engine_options, check_engine, engine
 from model.backbones import BACKBONES, Backbone, load_backbone
 from model.device import choose_device, keep_to_one_thread
 from pipeline.filelist import FileList, read_filelist
@@ -45,6 +47,7 @@ EXAMPLES = """  sh run_preprocess.sh faces.txt
 COMMAND = "sh run_preprocess.sh FILELIST"
 # What feature.json and a journal must agree on with a run for its rows to be used again.
 SAME = ("model", "crop", "weights_sha256", "dim")
+Piece = tuple[np.ndarray, list[str]]
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -66,6 +69,7 @@ def get_parser() -> argparse.ArgumentParser:
         help="threads that decode images and run the network (default: one a core)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add_engine_options(parser)
     parser.add_argument("--strict", action="store_true", help="make an unreadable image an error")
     parser.add_argument("--restart", action="store_true", help="compute every line anew")
     return parser
@@ -75,7 +79,7 @@ def main(args: argparse.Namespace) -> None:
     """Read the list, compute what is not there yet, write."""
     started = time.monotonic()
     cli.refuse_overwriting([args.output, feature_json_path(args.output)], [args.filelist])
-    device = choose_device(args.device)
+    check_engine(args)
     filelist = read_filelist(args.filelist)
     backbone = load_backbone(args.model, args.weights)
     run: dict[str, Any] = {
@@ -97,22 +101,24 @@ def main(args: argparse.Namespace) -> None:
                 "--restart computes it anew; next: sh run_proposal.sh"
             )
             return
-        run_here = run | {"device": device.type}
-        journal = FeatureJournal(
-            args.output, run_here, backbone.dim, lambda stopped: differences(stopped, run_here, filelist)
-        )
-        try:
-            if finished:
-                take_over(journal, read_features(args.output).rows, finished["unreadable"])
-            before = journal.done
-            extract(args, filelist, backbone, device, journal)
-            unreadable = journal.unreadable
-            if len(unreadable) == run["count"]:
-                drop_journal(args.output)  # another run must look at the images again
-            refuse_unreadable(args, unreadable, run["count"])
-            journal.finish()
-        finally:
-            journal.close()
+        with engine(args):
+            device = device_of_engine(args)
+            run_here = run | {"device": device.type}
+            journal = FeatureJournal(
+                args.output, run_here, backbone.dim, lambda stopped: differences(stopped, run_here, filelist)
+            )
+            try:
+                if finished:
+                    take_over(journal, read_features(args.output).rows, finished["unreadable"])
+                before = journal.done
+                extract(args, filelist, backbone, device, journal)
+                unreadable = journal.unreadable
+                if len(unreadable) == run["count"]:
+                    drop_journal(args.output)  # another run must look at the images again
+                refuse_unreadable(args, unreadable, run["count"])
+                journal.finish()
+            finally:
+                journal.close()
         write_json(
             feature_json_path(args.output),
             {"format": 1}
@@ -130,6 +136,15 @@ def main(args: argparse.Namespace) -> None:
         f"{args.output}: {run['count']} images, {len(unreadable)} of them unreadable, in {seconds:.1f} s "
         f"({(run['count'] - before) / seconds:.0f} a second); next: sh run_proposal.sh"
     )
+
+
+def device_of_engine(args: argparse.Namespace) -> torch.device:
+    """Where the network runs: on this machine, or on those of the cluster."""
+    if args.engine == "local":
+        return choose_device(args.device)
+    from distributed.extract import choose_cluster_device
+
+    return choose_cluster_device(args.device)
 
 
 def digest_names(names: list[str]) -> str:
@@ -182,13 +197,12 @@ def extract(
     device: torch.device,
     journal: FeatureJournal,
 ) -> None:
-    """Compute the rows from `journal.done` on and append them batch by batch."""
-    compute = feature_maker(args.crop, backbone, device)
+    """Compute the rows from `journal.done` on and append them piece by piece."""
     paths = filelist.paths[journal.done :]
-    batches = (paths[start : start + args.batch_size] for start in range(0, len(paths), args.batch_size))
+    batches = [paths[start : start + args.batch_size] for start in range(0, len(paths), args.batch_size)]
     with bar(len(paths), "features", "images") as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # for all threads: what Pillow warns of, `read_face` reports
-        for features, reasons in in_threads(compute, batches, args.workers):
+        for features, reasons in feature_pieces(args, batches, backbone, device):
             failed = [place for place, reason in enumerate(reasons) if reason]
             if failed and args.strict:
                 name = filelist.names[journal.done + failed[0]]
@@ -211,9 +225,18 @@ def extract(
             progress.update(len(reasons))
 
 
-def feature_maker(
-    crop: str, backbone: Backbone, device: torch.device
-) -> Callable[[list[Path]], tuple[np.ndarray, list[str]]]:
+def feature_pieces(
+    args: argparse.Namespace, batches: list[list[Path]], backbone: Backbone, device: torch.device
+) -> Iterator[Piece]:
+    """What `feature_maker` gives for batches in order, from threads or from a cluster."""
+    if args.engine == "ray":
+        from distributed.extract import in_actors
+
+        return in_actors(partial(feature_maker, args.crop, backbone, device), batches, device)
+    return in_threads(feature_maker(args.crop, backbone, device), batches, args.workers)
+
+
+def feature_maker(crop: str, backbone: Backbone, device: torch.device) -> Callable[[list[Path]], Piece]:
     """A function from image files to their features, float32 (B, dim), and why one could not be read.
 
     Threads may call it side by side.

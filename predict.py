@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from common import cli
-from common.errors import InputError
+from common.errors import InputError, UsageError
 from common.profile import profile_lines, step
 from common.progress import say, warn
 
 import numpy as np
 
+from distributed.engine import add_engine_options, check_engine, engine
 from model.device import choose_device
 from model.gcn import GCND, GCNS, load_networks, predictor
 from pipeline.corrections import load_corrections, names_of_groups, on_usable_rows
@@ -34,10 +35,10 @@ from pipeline.formats import (
     read_super_vertex,
     write_clusters,
 )
-from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES
+from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES, Graph
 from pipeline.membership import MEMBER_MEASURES
 from pipeline.merge import usable_rows_of_rounds
-from pipeline.people import correct_people, find_people, score_groups, usable_graph
+from pipeline.people import Predict, Score, correct_people, find_people, score_groups, score_here, usable_graph
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 EXAMPLES = """  sh run_predict.sh
@@ -65,6 +66,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of trained graph networks")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add_engine_options(parser)
     parser.add_argument("--profile", action="store_true", help="print time and peak memory of each step")
     parser.add_argument("--restart", action="store_true", help="make the clusters anew though they are there")
     return parser
@@ -77,7 +79,10 @@ def main(args: argparse.Namespace) -> None:
         [args.output, args.output.with_suffix(".json")],
         [args.features, feature_json_path(args.features), *([args.corrections] if args.corrections else [])],
     )
-    device = choose_device(args.device)
+    check_engine(args)
+    if args.engine == "ray" and args.device not in ("auto", "cpu"):
+        raise UsageError(f"--device {args.device}: --engine ray scores on CPUs: leave one of them out")
+    device = choose_device("cpu" if args.engine == "ray" else args.device)
     with step("check inputs"):
         features = read_features(args.features, args.dim)
         super_vertex = read_super_vertex(args.proposals, features)
@@ -106,13 +111,15 @@ def main(args: argparse.Namespace) -> None:
             with step("measure graph"):
                 graph = usable_graph(features, super_vertex)
                 rounds = usable_rows_of_rounds(super_vertex.rounds, features.usable)
-            people = find_people(graph, rounds, predictor(gcn_d), predictor(gcn_s))
-            with step("correct"):
-                people = correct_people(
-                    graph, people, on_usable_rows(corrections, features.usable), predictor(gcn_s)
-                )
-            with step("score clusters"):
-                scores = score_groups(graph, [groups_from_labels(people)], predictor(gcn_d))
+            with engine(args):
+                score = way_to_score(args, graph, predictor(gcn_d))
+                people = find_people(graph, rounds, predictor(gcn_d), predictor(gcn_s), score)
+                with step("correct"):
+                    people = correct_people(
+                        graph, people, on_usable_rows(corrections, features.usable), predictor(gcn_s)
+                    )
+                with step("score clusters"):
+                    scores = score_groups(graph, [groups_from_labels(people)], predictor(gcn_d), score)
             labels[features.usable], predicted_iou[features.usable] = people, scores[people]
         else:
             labels[features.usable] = 0
@@ -146,6 +153,15 @@ def is_done(path: Path, made_from: dict[str, str | None]) -> bool:
     """Whether `path` holds whole clusters made from the same features, proposals, weights, corrections."""
     found = found_in(path)
     return bool(found) and all(found.get(name) == digest for name, digest in made_from.items())
+
+
+def way_to_score(args: argparse.Namespace, graph: Graph, predict_iou: Predict) -> Score:
+    """Score in this process, or on the cluster."""
+    if args.engine == "local":
+        return score_here
+    from distributed.score import score_on_cluster
+
+    return score_on_cluster(graph, predict_iou)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,19 @@ graph and the cluster proposals of every round of merging.
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from common import cli
-from common.errors import InputError
+from common.errors import InputError, UsageError
 from common.profile import profile_lines, step
 from common.progress import bar, say
 
-from pipeline.calibrate import calibrate_to_strangers
+import numpy as np
+
+from distributed.engine import add_engine_options, check_engine, engine
+from pipeline.calibrate import Calibration, calibrate_to_strangers
 from pipeline.files import clear_up, only_run, whole_folder
 from pipeline.formats import (
     SUPER_VERTEX_FILES,
@@ -31,12 +35,13 @@ from pipeline.formats import (
 from pipeline.graph import (
     NEIGHBORS,
     SEARCHES,
+    Found,
     fill_graph,
     graph_of_usable_rows,
     make_search,
     unit_blocks,
 )
-from pipeline.merge import MAX_SIZE, ROUNDS, THRESHOLD, propose, rows_of_rounds
+from pipeline.merge import MAX_SIZE, ROUNDS, THRESHOLD, Linking, propose, rows_of_rounds
 from pipeline.rows import UnitRows, slices
 
 EXAMPLES = """  sh run_proposal.sh
@@ -88,6 +93,12 @@ def get_parser() -> argparse.ArgumentParser:
         default="auto",
         help="how neighbors are found; auto: exactly up to some 100,000 faces, then by ivf",
     )
+    add_engine_options(parser)
+    parser.add_argument(
+        "--shards",
+        type=cli.positive_int,
+        help="parts that a cluster's machines divide the rows into (default: one for each machine)",
+    )
     parser.add_argument("--profile", action="store_true", help="print time and peak memory of each step")
     parser.add_argument(
         "--restart", action="store_true", help="make the proposals anew though they are there"
@@ -98,6 +109,9 @@ def get_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Search, calibrate, merge, write."""
     started = time.monotonic()
+    check_engine(args)
+    if args.engine == "ray" and args.search not in ("auto", "exact"):
+        raise UsageError(f"--search {args.search}: --engine ray searches exactly: leave one of them out")
     with step("check features"):
         features = read_features(args.features, args.dim)
         usable = features.usable
@@ -115,15 +129,13 @@ def main(args: argparse.Namespace) -> None:
             say(f"{args.output}: is done already; --restart makes it anew; next: sh run_predict.sh")
             return
         k = min(args.k, int(usable.sum()) - 1)
-        with whole_folder(args.output, holds=SUPER_VERTEX_FILES) as folder:
+        with engine(args), whole_folder(args.output, holds=SUPER_VERTEX_FILES) as folder:
             neighbors, similarities = create_graph(folder, len(usable), k)
             with step("prepare search"):
-                search = make_search(args.search, features.rows, usable, k)
+                described, results = search(args, features, k)
             with step("search"), bar(int(usable.sum()), "affinity graph", "faces") as progress:
-                blocks = unit_blocks(features.rows, usable)
-                fill_graph(search, blocks, usable, neighbors, similarities, progress.update)
-            described = search.described()
-            del search
+                fill_graph(results, usable, neighbors, similarities, progress.update)
+            del results
             with step("calibrate"):
                 unit = UnitRows(features.rows, usable)
                 if len(unit) > 1 and all((unit[part] == unit[:1]).all() for part in slices(len(unit))):
@@ -141,6 +153,7 @@ def main(args: argparse.Namespace) -> None:
                     rounds=args.rounds,
                     step=args.step,
                     max_size=args.max_size,
+                    linking=linking(args, usable, neighbors, similarities, calibration),
                 )
             with step("write"):
                 manifest = run | {
@@ -158,6 +171,32 @@ def main(args: argparse.Namespace) -> None:
         + (f" with recall {described['recall']:.3f}" if described["method"] != "exact" else "")
         + f", in {time.monotonic() - started:.1f} s; next: sh run_predict.sh"
     )
+
+
+def search(args: argparse.Namespace, features: Features, k: int) -> tuple[dict[str, Any], Iterator[Found]]:
+    """What the manifest says of the search, and what it finds as `fill_graph` takes it."""
+    if args.engine == "ray":
+        from distributed.search import DESCRIBED, found_in_shards
+
+        return DESCRIBED, found_in_shards(features, k + 1, args.shards)
+    search = make_search(args.search, features.rows, features.usable, k)
+    blocks = unit_blocks(features.rows, features.usable)
+    return search.described(), (search.find(block, k + 1) for block in blocks)
+
+
+def linking(
+    args: argparse.Namespace,
+    usable: np.ndarray,
+    neighbors: np.ndarray,
+    similarities: np.ndarray,
+    calibration: Calibration,
+) -> Linking | None:
+    """Where a cluster is to make the edges that link faces, how; None where `propose` makes them."""
+    if args.engine == "local":
+        return None
+    from distributed.merge import linking_in_parts
+
+    return linking_in_parts(usable, neighbors, similarities, calibration, args.shards)
 
 
 def is_done(path: Path, features: Features, run: dict[str, Any]) -> bool:

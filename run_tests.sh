@@ -12,12 +12,12 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 case ${1:-} in
 -h | --help | --version) help_and_version "$1" ;;
 esac
-find_python requirements.txt requirements-dev.txt
+find_python requirements.txt requirements-dev.txt requirements-ray.txt
 
 cd "$here"
 PATH=$("$python" -c 'import sysconfig; print(sysconfig.get_path("scripts"))'):$PATH
 "$python" -m ruff check .
 "$python" -m ruff format --check .
 shellcheck ./*.sh scripts/*.sh .ci/run
-"$python" -m mypy common pipeline model
+"$python" -m mypy common pipeline model distributed
 exec "$python" -m pytest "$@"

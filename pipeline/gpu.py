@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # of Linux, and of Linux inside Windows
 QUERIES_AT_ONCE, ROWS_AT_ONCE = 4096, 1 << 17  # 2 GB of cosines
 
-Find = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+Found = tuple[np.ndarray, np.ndarray]  # cosines and rows, (Q, k) both
+Find = Callable[[np.ndarray, int], Found]
 
 
 def has_gpu() -> bool:

@@ -1,17 +1,23 @@
 """The affinity graph: each face's k nearest neighbors by cosine, found exactly or nearly so."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from common.threads import in_threads
 
 import faiss
 import numpy as np
 
 from pipeline.formats import release_pages
-from pipeline.gpu import Find, find_on_gpu, has_gpu
+from pipeline.gpu import Find, Found, find_on_gpu, has_gpu
 from pipeline.rows import UsableRows, scales, slices
 
 NEIGHBORS = 80
+QUERY_VALUES = 1 << 17  # in the queries that a thread takes at once: fewer, and faiss is slower
+DATABASE_ROWS = 1024  # which faiss compares with at once
+TIES = (8, 128, 2048)  # results asked for beyond k, more where those do not show the end of a tie
 SEARCHES = ("auto", "exact", "ivf", "hnsw")
 MOST_EXACT = 2.5e12  # multiplications that exact search may cost: 100,000 rows of 256 dimensions
 MOST_EXACT_ON_GPU = 1e16  # 6 million rows of 256 dimensions
@@ -67,13 +73,14 @@ def nearest_neighbors(unit: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]
     neighbors = np.empty((len(unit), k), np.int32)
     similarities = np.empty((len(unit), k), np.float32)
     blocks = (unit[part] for part in slices(len(unit)))
-    fill_graph(exact_search(unit), blocks, np.ones(len(unit), bool), neighbors, similarities)
+    search = exact_search(unit)
+    results = (search.find(block, k + 1) for block in blocks)
+    fill_graph(results, np.ones(len(unit), bool), neighbors, similarities)
     return neighbors, similarities
 
 
 def fill_graph(
-    search: Search,
-    blocks: Iterable[np.ndarray],
+    results: Iterable[Found],
     usable: np.ndarray,
     neighbors: np.ndarray,
     similarities: np.ndarray,
@@ -81,21 +88,20 @@ def fill_graph(
 ) -> None:
     """Write each usable row's neighbors, as rows of the feature file, and their cosines.
 
-    `blocks` are the usable rows in order, scaled to length one. `neighbors` int32 and `similarities`
-    float32 are (N, k) with k below the number of usable rows; a row that is not usable gets -1 and 0.
-    `advance` is called with the rows done after each block.
+    `results` are for usable rows in order: cosines and numbers among the usable rows, (Q, k + 1) each
+    time. `neighbors` int32 and `similarities` float32 are (N, k) with k below the number of usable rows;
+    a row that is not usable gets -1 and 0. `advance` is called with the rows done after each result.
     """
     row_of = np.flatnonzero(usable)
     done = 0
-    for block in blocks:
-        own = np.arange(done, done + len(block))
-        cosines, found = search.find(block, neighbors.shape[1] + 1)
+    for cosines, found in results:
+        own = np.arange(done, done + len(found))
         found, similarities[row_of[own]] = without_self(own, found, cosines)
         neighbors[row_of[own]] = row_of[found]
         release_pages(neighbors)
         release_pages(similarities)
-        done += len(block)
-        advance(len(block))
+        done += len(own)
+        advance(len(own))
     neighbors[~usable], similarities[~usable] = -1, 0
 
 
@@ -104,7 +110,11 @@ def without_self(rows: np.ndarray, found: np.ndarray, cosines: np.ndarray) -> tu
     own = found == rows[:, None]
     own[~own.any(axis=1), -1] = True
     shape = (len(rows), found.shape[1] - 1)
-    found, cosines = found[~own].reshape(shape), cosines[~own].reshape(shape)
+    return ties_by_row(found[~own].reshape(shape), cosines[~own].reshape(shape))
+
+
+def ties_by_row(found: np.ndarray, cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Results (Q, k), best first, with those of equal cosine in the order of their rows."""
     tied = np.flatnonzero((cosines[:, 1:] == cosines[:, :-1]).any(axis=1))
     order = np.lexsort((found[tied], -cosines[tied]), axis=1)
     found[tied] = np.take_along_axis(found[tied], order, axis=1)
@@ -144,7 +154,39 @@ def exact_search(unit: np.ndarray) -> Search:
     """Compare with every row of `unit`, float32 (N, D), on a GPU where there is one."""
     if has_gpu():
         return Search("exact", find_on_gpu(unit))
-    return Search("exact", lambda queries, k: faiss.knn(queries, unit, k, metric=faiss.METRIC_INNER_PRODUCT))
+    return Search("exact", lambda queries, k: nearest_rows(queries, unit, k))
+
+
+def nearest_rows(queries: np.ndarray, unit: np.ndarray, k: int, threads: int | None = None) -> Found:
+    """Cosines and rows of the min(k, N) rows of `unit` nearest to each query, best first, ties by row.
+
+    The last bits of a product depend on the shapes multiplied and on how many threads share it. So
+    a thread multiplies alone, the queries are cut in one way, and a search among a part of the rows
+    that begins at a multiple of DATABASE_ROWS finds the very cosines that a search among all does.
+    Of more rows that tie with the last one than TIES shows, any are returned.
+    """
+    k = min(k, len(unit))
+    cosines = np.empty((len(queries), k), np.float32)
+    found = np.empty((len(queries), k), np.int64)
+    step = max(1, QUERY_VALUES // queries.shape[1])
+
+    def search(start: int) -> None:
+        faiss.omp_set_num_threads(1)  # holds for the calling thread only
+        part = slice(start, start + step)
+        unsettled = np.arange(start, min(start + step, len(queries)))
+        for beyond in TIES:
+            width = min(k + beyond, len(unit))
+            products, rows = faiss.knn(queries[part], unit, width, metric=faiss.METRIC_INNER_PRODUCT)
+            rows, products = ties_by_row(rows[unsettled - start], products[unsettled - start])
+            cosines[unsettled], found[unsettled] = products[:, :k], rows[:, :k]
+            last = products[:, -1]
+            # Where all results tie, nothing is nearer and faiss has kept the first rows.
+            unsettled = unsettled[(products[:, k - 1] == last) & (products[:, 0] != last)]
+            if width == len(unit) or not len(unsettled):
+                return
+
+    deque(in_threads(search, range(0, len(queries), step), threads), maxlen=0)
+    return cosines, found
 
 
 def sample_exactly(rows: np.ndarray, usable: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ size at one threshold stands split, as the components at the thresholds above it
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from common.progress import bar
 from common.threads import in_threads
@@ -46,6 +47,9 @@ class Edges:
         return Edges(self.a[chosen], self.b[chosen], self.weight[chosen])
 
 
+Linking = Callable[[int], Edges]
+
+
 def propose(
     unit: Rows,
     neighbors: Rows,
@@ -55,13 +59,16 @@ def propose(
     rounds: int = ROUNDS,
     step: float | None = None,
     max_size: int = MAX_SIZE,
+    linking: Linking | None = None,
 ) -> list[Round]:
     """Cluster proposals of two faces or more from the affinity graph of `unit` float32 (N, D).
 
     `neighbors` and `similarities` (cosines) are (N, k), best first. `threshold` is the lowest
     similarity at which super-vertices merge, in standard deviations above strangers, reached in
     `rounds` steps of `step`, by default evenly from the similarity that only one nearest neighbor
-    in fifty exceeds. No proposal has more than `max_size` faces.
+    in fifty exceeds. No proposal has more than `max_size` faces. `linking` gives the edges that link
+    by similarity, at width 0, or by shared neighbors, at one of SHARED_WIDTHS, where they are made
+    elsewhere: any edges will do that connect the same rows at every threshold.
     """
     calibrated = calibration.calibrate(first_columns(similarities, EDGE_WIDTH))
     if step is None:
@@ -72,6 +79,8 @@ def propose(
     near = first_columns(neighbors, EDGE_WIDTH)
     edges = edges_of_graph(near, calibrated)
     del calibrated
+    if linking is None:
+        linking = partial(linking_edges, near, neighbors, edges)
     formed: list[tuple[str, float, Groups]] = []
 
     def keep(family: str, levels: np.ndarray, sweep: Iterator[np.ndarray]) -> None:
@@ -81,12 +90,11 @@ def propose(
                 formed.append((family, float(level), part))
                 progress.update()
 
-    keep("linked", thresholds, sweep_linked(edges, len(unit), thresholds))
+    keep("linked", thresholds, sweep_linked(linking(0), len(unit), thresholds))
     keep("mean", thresholds, sweep_mean(unit, edges, thresholds, calibration.calibrate))
     for width in SHARED_WIDTHS:
         if width <= neighbors.shape[1] or width == SHARED_WIDTHS[0]:
-            shared = shared_neighbors(near if width <= EDGE_WIDTH else neighbors, edges, width)
-            keep(f"shared {width}", overlaps, sweep_linked(shared, len(unit), overlaps))
+            keep(f"shared {width}", overlaps, sweep_linked(linking(width), len(unit), overlaps))
     return without_repeats(formed, len(unit))
 
 
@@ -95,6 +103,13 @@ def first_columns(rows: Rows, width: int) -> np.ndarray:
     columns = np.concatenate([rows[part][:, :width] for part in slices(len(rows))])
     release(rows)
     return columns
+
+
+def linking_edges(near: np.ndarray, neighbors: Rows, edges: Edges, width: int) -> Edges:
+    """The edges as they are for width 0, else weighted by the overlap of neighborhoods so wide."""
+    if not width:
+        return edges
+    return shared_neighbors(near if width <= EDGE_WIDTH else neighbors, edges, width)
 
 
 def edges_of_graph(neighbors: np.ndarray, weights: np.ndarray) -> Edges:

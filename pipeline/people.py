@@ -1,6 +1,6 @@
 """From scored proposals to people: choose clusters, then revise their members."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from common.profile import step
 from common.progress import bar
@@ -27,6 +27,12 @@ from pipeline.rows import UnitRows
 from pipeline.select import select_clusters
 
 Predict = Callable[[Measured], np.ndarray]
+Score = Callable[[Graph, Iterable[Groups], Predict], Iterator[np.ndarray]]
+
+
+def score_here(graph: Graph, chunks: Iterable[Groups], predict_iou: Predict) -> Iterator[np.ndarray]:
+    """Predicted IoU of the groups of each chunk, float32, in threads of this process."""
+    return in_threads(lambda chunk: predict_iou(measure(graph, chunk)), chunks)
 
 
 def usable_graph(features: Features, super_vertex: SuperVertex) -> Graph:
@@ -38,14 +44,18 @@ def usable_graph(features: Features, super_vertex: SuperVertex) -> Graph:
 
 
 def find_people(
-    graph: Graph, rounds: list[Round], predict_iou: Predict, predict_member: Predict
+    graph: Graph,
+    rounds: list[Round],
+    predict_iou: Predict,
+    predict_member: Predict,
+    score: Score = score_here,
 ) -> np.ndarray:
     """The person of each face of the graph, int64 (N,), numbered from 0.
 
     `predict_iou` maps measures to each proposal's IoU, `predict_member` to each node's probability
-    to belong.
+    to belong; `score` says where the proposals are scored.
     """
-    clusters = choose_clusters(graph, rounds, predict_iou)
+    clusters = choose_clusters(graph, rounds, predict_iou, score)
     with step("revise members"):
         return revise_members(graph, clusters, predict_member)
 
@@ -69,22 +79,28 @@ def correct_people(
     return attach_faces(graph, corrected, np.flatnonzero(alone), may_join, predict_member)
 
 
-def choose_clusters(graph: Graph, rounds: list[Round], predict_iou: Predict) -> np.ndarray:
+def choose_clusters(
+    graph: Graph, rounds: list[Round], predict_iou: Predict, score: Score = score_here
+) -> np.ndarray:
     """Choose among the proposals; int64 (N,), numbered from 0."""
-    scores, single_scores = score_rounds(graph, rounds, predict_iou)
+    scores, single_scores = score_rounds(graph, rounds, predict_iou, score)
     with step("select"):
         return select_clusters(rounds, scores, single_scores)
 
 
-def score_rounds(graph: Graph, rounds: list[Round], predict_iou: Predict) -> tuple[np.ndarray, np.ndarray]:
+def score_rounds(
+    graph: Graph, rounds: list[Round], predict_iou: Predict, score: Score = score_here
+) -> tuple[np.ndarray, np.ndarray]:
     """Predicted IoU of the proposals of all rounds, (P,), and of each face alone, (N,); float32."""
     with step("score proposals"):
-        scores = score_groups(graph, [round_.proposals for round_ in rounds], predict_iou)
+        scores = score_groups(graph, [round_.proposals for round_ in rounds], predict_iou, score)
     with step("score single faces"):
-        return scores, score_groups(graph, [single_faces(len(graph.unit))], predict_iou)
+        return scores, score_groups(graph, [single_faces(len(graph.unit))], predict_iou, score)
 
 
-def score_groups(graph: Graph, levels: list[Groups], predict_iou: Predict) -> np.ndarray:
+def score_groups(
+    graph: Graph, levels: list[Groups], predict_iou: Predict, score: Score = score_here
+) -> np.ndarray:
     """Predicted IoU of the groups of all levels, float32; the groups of one level do not overlap."""
     scores = [np.zeros(0, np.float32)]
     chunks = (
@@ -93,7 +109,7 @@ def score_groups(graph: Graph, levels: list[Groups], predict_iou: Predict) -> np
         for chunk in bounded_chunks(measured_sizes(groups), NODES_AT_ONCE)
     )
     with bar(sum(len(groups) for groups in levels), "scoring", "proposals") as progress:
-        for part in in_threads(lambda groups: predict_iou(measure(graph, groups)), chunks):
+        for part in score(graph, chunks, predict_iou):
             scores.append(part)
             graph.release()
             progress.update(len(part))

@@ -31,7 +31,8 @@ def filled(method, rows, k):
     usable = rows.any(axis=1)
     neighbors, similarities = np.empty((len(rows), k), np.int32), np.empty((len(rows), k), np.float32)
     search = make_search(method, rows, usable, k)
-    fill_graph(search, unit_blocks(rows, usable), usable, neighbors, similarities)
+    results = (search.find(block, k + 1) for block in unit_blocks(rows, usable))
+    fill_graph(results, usable, neighbors, similarities)
     return search, neighbors, similarities
 
 

@@ -1,0 +1,90 @@
+"""Features from a cluster: Ray Data over the file list, the network held by a pool of actors."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from common.errors import EnvironmentFault, UsageError
+from common.threads import in_threads
+
+import numpy as np
+import ray
+import ray.data
+import torch
+
+from distributed.engine import machines
+
+MOST_IMAGES = 1024  # in a piece of work
+PIECES_AN_ACTOR = 4  # at least, so that none waits long for the last
+# Less than the one thread that an actor has, so that those of a lost machine find room on others.
+SHARE_OF_CPU = 0.5
+
+Compute = Callable[[list[Path]], tuple[np.ndarray, list[str]]]
+
+
+def choose_cluster_device(name: str) -> torch.device:
+    """`auto` is a GPU for each actor where the cluster has any, else the CPU.
+
+    Raises `UsageError` for a certain GPU, `EnvironmentFault` where there is none.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device {name}: with --engine ray it is auto, cpu or cuda")
+    gpus = ray.cluster_resources().get("GPU", 0)
+    if name == "cuda" and not gpus:
+        raise EnvironmentFault("--device cuda: the Ray cluster has no GPU: use --device cpu or auto")
+    return torch.device("cuda" if gpus and name != "cpu" else "cpu")
+
+
+def in_actors(
+    make: Callable[[], Compute], batches: list[list[Path]], device: torch.device
+) -> Iterator[tuple[np.ndarray, list[str]]]:
+    """What the function that `make` makes gives for batches in order, several together, as they come.
+
+    Each actor has a function of its own, and a GPU, or one thread where the device is the CPU.
+    """
+    if not batches:
+        return
+    gpus = int(device.type == "cuda")
+    nodes = [node["Resources"] for node in machines() if not gpus or node["Resources"].get("GPU")]
+    actors = int(sum(node["GPU" if gpus else "CPU"] for node in nodes))
+    threads = int(min(node["CPU"] // node["GPU"] for node in nodes)) if gpus else 1
+    most = max(1, min(len(batches) // (PIECES_AN_ACTOR * actors), MOST_IMAGES // len(batches[0])))
+    pieces = [
+        {"batches": [[str(path) for path in batch] for batch in batches[start : start + most]]}
+        for start in range(0, len(batches), most)
+    ]
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+    context.raise_original_map_exception = True
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    features = ray.data.from_items(pieces, override_num_blocks=len(pieces)).map(
+        FeatureActor,  # type: ignore[arg-type]
+        fn_constructor_args=(ray.put(make), max(1, threads)),
+        compute=ray.data.ActorPoolStrategy(size=min(actors, len(pieces))),
+        num_cpus=0 if gpus else SHARE_OF_CPU,
+        num_gpus=gpus,
+    )
+    for piece in features.iter_rows():
+        reasons = json.loads(piece["reasons"])
+        yield np.frombuffer(piece["features"], np.float32).reshape(len(reasons), -1).copy(), reasons
+
+
+class FeatureActor:
+    """Holds what `make` makes, the network with it, and calls it for pieces of the list."""
+
+    def __init__(self, make: ray.ObjectRef, threads: int) -> None:
+        self.compute, self.threads = ray.get(make)(), threads
+
+    def __call__(self, piece: dict[str, Any]) -> dict[str, Any]:
+        """A piece's batches of paths to their features as bytes, and why one could not be read as JSON."""
+        return features_of_piece(self.compute, piece["batches"], self.threads)
+
+
+def features_of_piece(compute: Compute, batches: list[list[str]], threads: int) -> dict[str, Any]:
+    """The features of all batches, float32 (n, dim) as bytes, and the reasons as JSON."""
+    results = in_threads(compute, ([Path(path) for path in batch] for batch in batches), threads)
+    features, reasons = zip(*results, strict=True)
+    return {"features": np.concatenate(features).tobytes(), "reasons": json.dumps(sum(reasons, []))}

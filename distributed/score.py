@@ -1,0 +1,33 @@
+"""Scoring proposals on a cluster, in chunks of bounded size."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import ray
+import torch
+
+from distributed.engine import in_order, machines
+from pipeline.formats import Groups
+from pipeline.measures import Graph, measure
+from pipeline.people import Predict, Score
+
+CHUNKS_A_CPU = 2  # started before the first is asked for
+
+
+def score_on_cluster(graph: Graph, predict_iou: Predict) -> Score:
+    """A way to score that sends chunks to the cluster, where the graph and the network are once a machine."""
+    shared = ray.put((graph, predict_iou))
+
+    def score(_graph: Graph, chunks: Iterable[Groups], _predict: Predict) -> Iterator[np.ndarray]:
+        task = ray.remote(score_chunk)
+        cpus = int(sum(node["Resources"]["CPU"] for node in machines()))
+        return in_order((task.remote(shared, chunk) for chunk in chunks), CHUNKS_A_CPU * cpus)
+
+    return score
+
+
+def score_chunk(shared: tuple[Graph, Predict], chunk: Groups) -> np.ndarray:
+    """Predicted IoU of the groups of a chunk, float32, on one thread."""
+    torch.set_num_threads(1)
+    graph, predict_iou = shared
+    return predict_iou(measure(graph, chunk))

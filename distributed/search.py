@@ -1,0 +1,106 @@
+"""Exact search for neighbors, the rows divided among machines.
+
+The usable rows are cut into shards. A task compares a run of queries with one shard, which it reads
+from the feature file by itself, and another task merges what the shards gave. So no machine needs
+more than a shard in memory, and the driver sees nothing but the neighbors found.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from distributed.engine import in_order, machines
+from pipeline.formats import FEATURE_DTYPE, Features
+from pipeline.graph import DATABASE_ROWS, Found, nearest_rows, unit_blocks, unit_rows
+from pipeline.rows import BLOCK_ROWS
+
+MOST_BLOCKS = 8  # of BLOCK_ROWS queries in one task
+TASKS_A_NODE = 8  # at least, so that none waits long for the last
+MERGED_AT_ONCE = 4096
+DESCRIBED = {"method": "exact", "recall": 1.0, "effort": 0}  # what the manifest says of exact search
+
+Span = tuple[int, int]  # of rows of the feature file
+
+
+def found_in_shards(features: Features, k: int, shards: int | None) -> Iterator[Found]:
+    """For runs of usable rows in order, the k nearest of all usable rows, themselves among them.
+
+    The rows are cut into `shards`, by default one for each machine. Yields cosines float32 and
+    numbers int32 of usable rows, (Q, k), best first, ties by row.
+    """
+    rows, usable = features.rows, features.usable
+    nodes = machines()
+    threads = int(min(node["Resources"]["CPU"] for node in nodes))
+    spans = shard_spans(usable, shards or len(nodes))
+    firsts = [int(usable[:start].sum()) for start, _ in spans]
+    blocks = -(-len(rows) // BLOCK_ROWS)
+    step = BLOCK_ROWS * min(MOST_BLOCKS, max(1, blocks * len(spans) // (TASKS_A_NODE * len(nodes))))
+
+    def merged(start: int) -> ray.ObjectRef:
+        parts = []
+        for number, (span, first) in enumerate(zip(spans, firsts, strict=True)):
+            # The machine that has a shard's rows in memory; another one when that is lost.
+            home = NodeAffinitySchedulingStrategy(nodes[number % len(nodes)]["NodeID"], soft=True)
+            task = ray.remote(search_shard).options(num_cpus=threads, scheduling_strategy=home)
+            parts.append(task.remote(rows, (start, start + step), span, first, k, threads))
+        return ray.remote(merge_found).options(num_cpus=0).remote(k, *parts)
+
+    return in_order(map(merged, range(0, len(rows), step)), ahead=1 + 2 * len(nodes) // len(spans))
+
+
+def shard_spans(usable: np.ndarray, shards: int) -> list[Span]:
+    """The rows that each shard spans, about as many usable ones in each.
+
+    A shard's usable rows begin at a multiple of DATABASE_ROWS, for the sake of `nearest_rows`; where
+    there are too few rows for that many shards, there are fewer.
+    """
+    row_of = np.flatnonzero(usable)
+    blocks = -(-len(row_of) // DATABASE_ROWS)
+    starts = np.unique(np.arange(shards) * blocks // shards) * DATABASE_ROWS
+    bounds = [*row_of[starts].tolist(), len(usable)]
+    return list(zip(bounds, bounds[1:], strict=False))
+
+
+def search_shard(rows: np.ndarray, run: Span, span: Span, first: int, k: int, threads: int) -> Found:
+    """Cosines float32 and numbers int32, (Q, k or fewer), of the span's usable rows nearest to a run's.
+
+    Usable rows are numbered through the whole file, those of the span from `first` on.
+    """
+    assert isinstance(rows, np.memmap)
+    unit = unit_rows_of_span(str(rows.filename), rows.shape, span)
+    queries = np.asarray(rows[slice(*run)])
+    results = [nearest_rows(block, unit, k, threads) for block in unit_blocks(queries, any_in(queries))]
+    cosines, found = (np.concatenate(column) for column in zip(*results, strict=True))
+    return cosines, (found + first).astype(np.int32)
+
+
+@lru_cache(maxsize=1)
+def unit_rows_of_span(path: str, shape: tuple[int, int], span: Span) -> np.ndarray:
+    """A shard in memory; a process keeps the one that it searched last."""
+    rows = np.asarray(np.memmap(path, FEATURE_DTYPE, "r", shape=shape)[slice(*span)])
+    return unit_rows(rows, any_in(rows))
+
+
+def any_in(rows: np.ndarray) -> np.ndarray:
+    """Which rows are usable, bool (n,): any but those of zeros."""
+    return np.asarray(rows.any(axis=1))
+
+
+def merge_found(k: int, *parts: Found) -> Found:
+    """The best k of what the shards found, each in the order of `nearest_rows`, shards by row."""
+    if len(parts) == 1:
+        return parts[0]
+    k = min(k, sum(found.shape[1] for _, found in parts))
+    results = []
+    for start in range(0, max(1, len(parts[0][0])), MERGED_AT_ONCE):
+        some = slice(start, start + MERGED_AT_ONCE)
+        cosines, found = (
+            np.concatenate([part[some] for part in column], 1) for column in zip(*parts, strict=True)
+        )
+        best = np.argsort(-cosines, axis=1, kind="stable")[:, :k]  # ties stay by row
+        results.append((np.take_along_axis(cosines, best, 1), np.take_along_axis(found, best, 1)))
+    cosines, found = (np.concatenate(column) for column in zip(*results, strict=True))
+    return cosines, found
