@@ -4,8 +4,11 @@ For each number of nodes it proposes and predicts on synthetic features, checks 
 those of `--engine local`, and prints the seconds of the steps and the bytes that went through the
 loopback device meanwhile (what is read from the feature file by its path is not among them).
 
+With --parts it prints the processor time of each part instead, whatever else the machine does: what
+the machines of a cluster share, and what stays on the driver.
+
     python benchmarks/cluster.py --count 200000 --nodes 1 2 4
-    python benchmarks/cluster.py --count 5000 --nodes 1
+    python benchmarks/cluster.py --count 20000 --parts
 """
 
 import argparse
@@ -15,17 +18,37 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial, reduce
 from pathlib import Path
+from typing import Any, TypeVar
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before the libraries read it
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import cli
 from common.errors import FaultError
 
-from benchmarks import synthetic
+import numpy as np
+import torch
 
+from benchmarks import synthetic
+from distributed.merge import forest_of_rows, join
+from model.gcn import GCND, GCNS, load_networks, predictor
+from pipeline.calibrate import calibrate_to_strangers
+from pipeline.formats import read_features
+from pipeline.graph import NEIGHBORS, fill_graph, nearest_rows, unit_rows
+from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES, measured_graph
+from pipeline.membership import MEMBER_MEASURES, revise_members
+from pipeline.merge import SHARED_WIDTHS, Edges, propose
+from pipeline.people import score_rounds
+from pipeline.select import select_clusters
+from predict import WEIGHTS
+
+Result = TypeVar("Result")
 EXAMPLES = """  python benchmarks/cluster.py --count 200000 --nodes 1 2 4
-  python benchmarks/cluster.py --count 5000 --nodes 1"""
+  python benchmarks/cluster.py --count 20000 --parts"""
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = {"proposal": ("search", "merge"), "predict": ("score proposals", "revise members")}
 OBJECT_STORE = 1 << 30
@@ -42,14 +65,20 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--stage", choices=["all", *STAGES], default="all", help="time one stage, the other runs untimed once"
     )
+    parser.add_argument(
+        "--parts", action="store_true", help="print the processor time of each part, on one thread"
+    )
     return parser
 
 
 def main(args: argparse.Namespace) -> None:
-    """Draw features, time each engine, print a row for each."""
+    """Draw features, time each engine or each part, print a row for each."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         synthetic.write_features(folder / "feature.bin", args.count, args.dim, seed=0)
+        if args.parts:
+            print("\n".join(parts_of_the_work(folder / "feature.bin")))
+            return
         stages = list(STAGES) if args.stage == "all" else [args.stage]
         steps = [step for stage in stages for step in STAGES[stage]]
         print(f"| {args.count} x {args.dim} | " + " | ".join([*stages, *steps]) + " | MB moved |")
@@ -59,6 +88,55 @@ def main(args: argparse.Namespace) -> None:
         print(timed("local, one thread", stages, folder, []), flush=True)
         for nodes in args.nodes:
             print(on_cluster(nodes, stages, folder), flush=True)
+
+
+def parts_of_the_work(path: Path) -> list[str]:
+    """Processor time of each part, in microseconds a row, on one thread; and what is sent of it."""
+    features = read_features(path)
+    count, dim = features.rows.shape
+    unit = unit_rows(features.rows, features.usable)
+    neighbors, cosines = np.empty((count, NEIGHBORS), np.int32), np.empty((count, NEIGHBORS), np.float32)
+    times: dict[str, float] = {}
+
+    def timed_part(name: str, function: Callable[..., Result], *arguments: Any) -> Result:
+        started = time.process_time()
+        result = function(*arguments)
+        times[name] = (time.process_time() - started) / count * 1e6
+        return result
+
+    found = timed_part("search", nearest_rows, unit, unit, NEIGHBORS + 1, 1)
+    fill_graph([found], features.usable, neighbors, cosines)
+    calibration = calibrate_to_strangers(unit)
+    bounds = [count * part // 4 for part in range(5)]
+    spans = list(zip(bounds, bounds[1:], strict=False))
+
+    def forests_of_parts(width: int) -> list[Edges]:
+        return [forest_of_rows(neighbors, cosines, *span, calibration, width) for span in spans]
+
+    forests = {}
+    for width in (0, *SHARED_WIDTHS):
+        name = f"by {width} shared neighbors" if width else "by similarity"
+        parts = timed_part(f"forests {name}", forests_of_parts, width)
+        forests[width] = timed_part(f"forests {name} joined", reduce, join, parts)
+    graph_parts = (unit, neighbors, cosines, calibration)
+    rounds = timed_part("driver: merge", partial(propose, linking=forests.__getitem__), *graph_parts)
+    graph = timed_part("driver: measure graph", measured_graph, *graph_parts)
+    networks = [
+        load_networks(WEIGHTS, network, measures, PROPOSAL_MEASURES, torch.device("cpu"))
+        for network, measures in ((GCND, NODE_MEASURES), (GCNS, MEMBER_MEASURES))
+    ]
+    predict_iou, predict_member = map(predictor, networks)
+    scores = timed_part("score", score_rounds, graph, rounds, predict_iou)
+    labels = timed_part("driver: select", select_clusters, rounds, *scores)
+    timed_part("driver: revise members", revise_members, graph, labels, predict_member)
+    members = sum(len(round_.proposals.members) for round_ in rounds)
+    flops = 2 * count * dim / times["search"] / 1e3
+    return [
+        f"| {count} x {dim} | microseconds a row |",
+        "|---|---|",
+        *(f"| {name} | {value:.1f} |" for name, value in times.items()),
+        f"search: {flops:.0f} GFLOP a second; scoring: {4 * members / count:.0f} bytes of members a row",
+    ]
 
 
 def on_cluster(nodes: int, stages: list[str], folder: Path) -> str:
@@ -104,7 +182,6 @@ def run(stage: str, folder: Path, output: str, *options: str) -> str:
     done = subprocess.run(
         [*command, *exact, *options],
         cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
