@@ -38,7 +38,15 @@ from pipeline.formats import (
 from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES, Graph
 from pipeline.membership import MEMBER_MEASURES
 from pipeline.merge import usable_rows_of_rounds
-from pipeline.people import Predict, Score, correct_people, find_people, score_groups, score_here, usable_graph
+from pipeline.people import (
+    Predict,
+    Score,
+    correct_people,
+    find_people,
+    score_groups,
+    score_here,
+    usable_graph,
+)
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 EXAMPLES = """  sh run_predict.sh
