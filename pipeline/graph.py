@@ -124,7 +124,7 @@ def ties_by_row(found: np.ndarray, cosines: np.ndarray) -> tuple[np.ndarray, np.
 def make_search(method: str, rows: np.ndarray, usable: np.ndarray, k: int) -> Search:
     """Prepare the search of `method`, one of SEARCHES, over the usable rows of float32 (N, D).
 
-    `auto` is exact where that is quick, else IVF. The effort of an approximate search is doubled
+    `auto` is exact where that is quick, else IVF. The effort of an approximate search is raised
     until LEAST_RECALL is reached on a sample of rows, compared with exact search.
     """
     if method == "auto":
@@ -234,7 +234,7 @@ def ivf_index(rows: np.ndarray, usable: np.ndarray) -> Index:
         parameters = faiss.SearchParametersIVF(nprobe=effort)  # type: ignore[call-arg]
         return index.search(queries, k, params=parameters)
 
-    return Index(find, doubled(4, cells), lambda queries, k: find(queries, k, cells))
+    return Index(find, rising(4, cells), lambda queries, k: find(queries, k, cells))
 
 
 def hnsw_index(rows: np.ndarray, usable: np.ndarray) -> Index:
@@ -253,13 +253,16 @@ def hnsw_index(rows: np.ndarray, usable: np.ndarray) -> Index:
         return index.search(queries, k, params=parameters)
 
     return Index(
-        find, doubled(128, 4096), lambda queries, k: faiss.downcast_index(index.storage).search(queries, k)
+        find, rising(128, 4096), lambda queries, k: faiss.downcast_index(index.storage).search(queries, k)
     )
 
 
-def doubled(first: int, last: int) -> list[int]:
-    """first, 2 first, 4 first and so on below last, then last."""
-    return [*(first << power for power in range(30) if first << power < last), last]
+def rising(first: int, last: int) -> list[int]:
+    """Whole numbers from first up, each a quarter above the one before, then last."""
+    efforts = [first]
+    while (following := max(efforts[-1] + 1, round(1.25 * efforts[-1]))) < last:
+        efforts.append(following)
+    return [*efforts, last] if last > first else [last]
 
 
 INDEXES = {"ivf": ivf_index, "hnsw": hnsw_index}

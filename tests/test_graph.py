@@ -9,12 +9,12 @@ from pipeline import gpu, graph
 from pipeline.gpu import find_by_matrices
 from pipeline.graph import (
     INDEXES,
-    doubled,
     exact_search,
     fill_graph,
     graph_of_usable_rows,
     make_search,
     nearest_neighbors,
+    rising,
     unit_blocks,
     unit_rows,
 )
@@ -126,6 +126,7 @@ def test_search_is_approximate_only_where_exact_is_slow(unit, monkeypatch):
     assert make_search("auto", unit, usable, 5).method == "ivf"
 
 
-def test_efforts_double_up_to_the_last():
-    assert doubled(4, 20) == [4, 8, 16, 20]
-    assert doubled(4, 3) == [3]
+def test_efforts_rise_by_a_quarter_up_to_the_last():
+    assert rising(4, 20) == [4, 5, 6, 8, 10, 12, 15, 19, 20]
+    assert rising(4, 3) == [3]
+    assert rising(4, 4) == [4]
