@@ -31,6 +31,8 @@ HOSTILE = (
     "it's \\ 100% `${alert(1)}`.jpg",
     "-ü 名 \u2028.jpg",
 )
+# Tests run in the background ignore Ctrl-C, and so would the processes that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 KILLS = int(os.environ.get("FAULT_KILLS", "3"))  # how often each stage is killed
 
 
