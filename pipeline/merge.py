@@ -23,7 +23,7 @@ from pipeline.formats import MEMBER_DTYPE, Groups, Round, groups_from_labels, ta
 from pipeline.rows import Rows, release, slices
 
 THRESHOLD = 0.5  # standard deviations above strangers; weak networks tell people apart no higher
-ROUNDS = 28
+ROUNDS = 32
 MAX_SIZE = 20_000
 EDGE_WIDTH = 20  # nearest neighbors of a face that may become edges; the rest only measure
 SHARED_WIDTHS = (20, 80)  # neighborhoods whose overlap is a similarity: small and large people

@@ -111,7 +111,7 @@ def test_dim_against_the_json(made, stage):
     refused(stage("proposal", "--dim", "32"), INPUT, "--dim is 32 but feature.json says 64")
 
 
-ROUND = "super_vertex/round_029"  # of made_once, one that has proposals and repeats
+ROUND = "super_vertex/round_033"  # of made_once, one that has proposals and repeats
 PROPOSALS = {
     "missing": (lambda: shutil.rmtree("super_vertex"), "super_vertex: not found: run `sh run_proposal.sh`"),
     "of other features": (set_row(0, 1.0), "was made from other features"),
