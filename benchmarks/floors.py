@@ -68,11 +68,14 @@ def graph_networks(features_path: Path, proposals: Path) -> dict[str, Any]:
         measured_sizes,
         single_faces,
     )
+    from pipeline.merge import usable_rows_of_rounds
     from predict import WEIGHTS, usable_graph
 
     torch.set_num_threads(1)
     features = read_features(features_path)
-    graph, rounds = usable_graph(features, read_super_vertex(proposals, features))
+    super_vertex = read_super_vertex(proposals, features)
+    graph = usable_graph(features, super_vertex)
+    rounds = usable_rows_of_rounds(super_vertex.rounds, features.usable)
     predict = predictor(load_networks(WEIGHTS, GCND, NODE_MEASURES, PROPOSAL_MEASURES, torch.device("cpu")))
     seconds, nodes = 0.0, 0
     for groups in [*(round_.proposals for round_ in rounds), single_faces(len(graph.unit))]:

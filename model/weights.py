@@ -5,6 +5,7 @@ Nothing is ever unpickled but tensors (`weights_only=True`).
 
 import importlib.util
 import pickle
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 DLIB_PACKAGE = "face_recognition_models"
 DLIB_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 # The names of dlib's layers that hold weights, each behind its packed length.
-DLIB_LAYERS = (b"\x01\x05con_4", b"\x01\x07affine_", b"\x01\x04fc_2")
+DLIB_LAYERS = re.compile(rb"\x01\x05con_4|\x01\x07affine_|\x01\x04fc_2")
 
 
 def find_dlib_weights() -> Path:
@@ -42,13 +43,8 @@ def read_dlib_layers(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     """
     data = path.read_bytes()
     position = 0
-    while True:
-        found = [(data.find(name, position), name) for name in DLIB_LAYERS]
-        found = [(start, name) for start, name in found if start >= 0]
-        if not found:
-            return
-        start, name = min(found)
-        position = start + len(name)
+    while found := DLIB_LAYERS.search(data, position):
+        name, position = found[0], found.end()
         try:
             if name.endswith(b"fc_2"):  # outputs and inputs stand before its parameters
                 _, position = _dlib_integer(data, position)

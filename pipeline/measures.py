@@ -47,8 +47,8 @@ HIGHEST_OUTSIDER = NODE_MEASURES.index("similarity of the nearest outside face t
 FACES_A_PROPOSAL = 64  # of a larger proposal, this many faces are measured
 # Bounds of what is measured and judged at once; edges are EDGES_A_NODE times the nodes at most. What
 # is read of so many faces stays in the processor's cache.
-NODES_AT_ONCE = 1 << 13
-MEMBERS_AT_ONCE = 1 << 12
+NODES_AT_ONCE = 1 << 12
+MEMBERS_AT_ONCE = 1 << 11
 EDGES_A_NODE = 8
 NONE = -3.0  # stands for "no such face" among calibrated similarities: below what strangers reach
 

@@ -139,9 +139,8 @@ def judge_members(
 
     judged = clusters.sizes[large] + np.diff(first_join)[large]
     chunks = (large[chunk] for chunk in bounded_chunks(judged, NODES_AT_ONCE))
-    for part in in_threads(judge, chunks):
-        yield part
-        graph.release()
+    yield from in_threads(judge, chunks)
+    graph.release()
 
 
 def possible_joins(graph: Graph, labels: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -111,6 +111,6 @@ def score_groups(
     with bar(sum(len(groups) for groups in levels), "scoring", "proposals") as progress:
         for part in score(graph, chunks, predict_iou):
             scores.append(part)
-            graph.release()
             progress.update(len(part))
+    graph.release()  # not after each chunk: its faces lie everywhere, and so would be read anew each time
     return np.concatenate(scores)
