@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from common.errors import InputError
+
 import numpy as np
 import pytest
 from conftest import REPOSITORY
@@ -48,3 +50,30 @@ def test_the_same_name_is_one_person_in_a_mix(benchmark, shared):
     assert evaluate(read_labels(shared / "lfw" / "val_labels.txt"), val.labels).pairwise.f == 1
     assert evaluate(mix.labels[: len(val.labels)], val.labels).pairwise.f == 1
     assert mix.labels.max() + 1 < val.labels.max() + 1 + glint.labels.max() + 1
+
+
+def test_growth_is_the_exponent_and_goals_say_whether_they_hold(benchmark):
+    speed = benchmark("speed")
+    assert speed.exponent([10, 100, 1000], [3 * 10**1.2, 3 * 100**1.2, 3 * 1000**1.2]) == pytest.approx(1.2)
+    assert speed.Goal("a", 0.95, 0.9).row().endswith("| >= 0.9 | yes |")
+    assert speed.Goal("a", 1.3, 1.25, most=True).row().endswith("| <= 1.25 | NO |")
+
+
+def test_peak_memory_is_that_of_the_process_that_ran(benchmark, tmp_path):
+    speed = benchmark("speed")
+    (tmp_path / "holds.py").write_text("held = bytearray(300 << 20)\nprint(len(held))\n")
+    (tmp_path / "fails.py").write_text("raise SystemExit('no reason')\n")
+    ran = speed.run(tmp_path / "holds.py", cwd=tmp_path)
+    assert ran.output == f"{300 << 20}\n" and 300 << 20 < ran.peak < 700 << 20
+    with pytest.raises(InputError, match="no reason"):
+        speed.run(tmp_path / "fails.py", cwd=tmp_path)
+
+
+def test_repeats_are_alike_inside_and_strangers_to_one_another(benchmark):
+    datasets, approximate = benchmark("datasets"), benchmark("approximate")
+    rows = np.random.default_rng(0).standard_normal((20, 64)).astype(np.float32)
+    faces = datasets.FaceSet("a", "b", rows, np.repeat(np.arange(5), 4))
+    thrice = approximate.repeated(faces, 3)
+    np.testing.assert_allclose(thrice.rows[20:40] @ thrice.rows[20:40].T, rows @ rows.T, atol=1e-3)
+    assert np.abs(thrice.rows[:20] - thrice.rows[20:40]).max() > 0.5
+    np.testing.assert_array_equal(np.bincount(thrice.labels), np.full(15, 4))
