@@ -32,7 +32,7 @@ from pipeline.resample import cap_people, large_people, transplant_people
 from train import Problem, divide_people, pose_problem, proposal_examples
 
 WIDTH = 64
-DRAWS = 48
+DRAWS = 32
 FOLDS = 4  # of the people of lfw/train, one part says when to stop
 CPU = torch.device("cpu")
 EXAMPLES = "  python benchmarks/raw_features.py --network dlib"
@@ -83,7 +83,7 @@ def trained(network: str, shared: Path) -> Path:
         gcn,
         join_examples([part for problem in drawn for part in raw_examples(problem)]),
         join_examples(list(raw_examples(pose_problem(unit[unseen], faces.labels[unseen])))),
-        Schedule(epochs=12, patience=4, learning_rate=3e-3),
+        Schedule(epochs=8, patience=4, learning_rate=3e-3),
         0,
         CPU,
         lambda epoch, loss, unseen_loss: say(
