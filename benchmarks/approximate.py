@@ -40,7 +40,8 @@ def repeated(faces: FaceSet, repeats: int, seed: int = 0) -> FaceSet:
         rows[repeat * count : (repeat + 1) * count] = faces.rows @ rotation
     people = int(faces.labels.max()) + 1
     labels = (people * np.arange(repeats)[:, None] + faces.labels).ravel()
-    return FaceSet(f"{repeats} x {faces.name}", faces.network, rows, labels)
+    names = np.tile(faces.names, repeats)
+    return FaceSet(f"{repeats} x {faces.name}", faces.network, rows, labels, names)
 
 
 def get_parser() -> argparse.ArgumentParser:

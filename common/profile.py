@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common.progress import named
 
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_CLEAR = Path("/proc/self/clear_refs")
 _steps: list[tuple[str, float, float]] = []
 
 
@@ -27,14 +27,14 @@ def reset_peak() -> None:
         _CLEAR.write_text("5")
 
 
-def memory(field: str) -> float:
-    """A field of /proc/self/status in MB; NaN on a system without.
+def memory(field: str, process: int | str = "self") -> float:
+    """A field of a process's /proc/PID/status in MB; NaN where there is none.
 
     VmHWM is the most memory held since the peak was reset, RssAnon what is held now without mapped
     files.
     """
     try:
-        lines = _STATUS.read_text().splitlines()
+        lines = Path("/proc", str(process), "status").read_text().splitlines()
     except OSError:
         return float("nan")
     return next((int(line.split()[1]) / 1000 for line in lines if line.startswith(f"{field}:")), float("nan"))
