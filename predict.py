@@ -59,10 +59,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = cli.make_parser(
         "run_predict.sh", "Choose among the proposals: one cluster of faces a person.", EXAMPLES
     )
-    parser.add_argument("--features", type=Path, default=Path("feature.bin"), help="feature file to read")
-    parser.add_argument(
-        "--dim", type=cli.positive_int, help="length of a row, where no .json lies beside the features"
-    )
+    cli.add_feature_options(parser)
     parser.add_argument(
         "--proposals", type=Path, default=Path("super_vertex"), help="folder of run_proposal.sh"
     )
@@ -119,15 +116,16 @@ def main(args: argparse.Namespace) -> None:
             with step("measure graph"):
                 graph = usable_graph(features, super_vertex)
                 rounds = usable_rows_of_rounds(super_vertex.rounds, features.usable)
+            predict_iou, predict_member = predictor(gcn_d), predictor(gcn_s)
             with engine(args):
-                score = way_to_score(args, graph, predictor(gcn_d))
-                people = find_people(graph, rounds, predictor(gcn_d), predictor(gcn_s), score)
+                score = way_to_score(args, graph, predict_iou)
+                people = find_people(graph, rounds, predict_iou, predict_member, score)
                 with step("correct"):
                     people = correct_people(
-                        graph, people, on_usable_rows(corrections, features.usable), predictor(gcn_s)
+                        graph, people, on_usable_rows(corrections, features.usable), predict_member
                     )
                 with step("score clusters"):
-                    scores = score_groups(graph, [groups_from_labels(people)], predictor(gcn_d), score)
+                    scores = score_groups(graph, [groups_from_labels(people)], predict_iou, score)
             labels[features.usable], predicted_iou[features.usable] = people, scores[people]
         else:
             labels[features.usable] = 0

@@ -54,10 +54,7 @@ PARAMETERS = ("k", "threshold", "rounds", "step", "max_size", "search")
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of this stage."""
     parser = cli.make_parser("run_proposal.sh", "Propose groups of faces that might be one person.", EXAMPLES)
-    parser.add_argument("--features", type=Path, default=Path("feature.bin"), help="feature file to read")
-    parser.add_argument(
-        "--dim", type=cli.positive_int, help="length of a row, where no .json lies beside the features"
-    )
+    cli.add_feature_options(parser)
     parser.add_argument(
         "--output",
         type=cli.output_path,

@@ -56,10 +56,7 @@ def get_parser() -> argparse.ArgumentParser:
         "run_report.sh", "Make pages that show the people found, in a browser.", EXAMPLES
     )
     parser.add_argument("--clusters", type=Path, default=Path("clusters.txt"), help="clusters to show")
-    parser.add_argument("--features", type=Path, default=Path("feature.bin"), help="feature file to read")
-    parser.add_argument(
-        "--dim", type=cli.positive_int, help="length of a row, where no .json lies beside the features"
-    )
+    cli.add_feature_options(parser)
     parser.add_argument(
         "--proposals", type=Path, default=Path("super_vertex"), help="folder of run_proposal.sh"
     )

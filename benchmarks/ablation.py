@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -23,13 +22,12 @@ from common.progress import say, track
 
 from datasets import CACHE, NETWORKS, add_shared, load, write_set
 from oracle import join_groups
-from quality import SETS
+from quality import SETS, predictors
 from raw_features import raw_predictor
 
 import train
-from model.gcn import GCND, GCNS, load_networks, predictor
 from pipeline.formats import Round
-from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES, Measured, single_faces
+from pipeline.measures import Measured, single_faces
 from pipeline.membership import MEMBER_MEASURES, revise_members
 from pipeline.metrics import evaluate
 from pipeline.people import Predict, choose_clusters, find_people, score_rounds
@@ -44,7 +42,6 @@ from train import Problem, pose_problem
 
 IS_MEMBER = MEMBER_MEASURES.index("is a member")
 LEAST_IOP, MOST_IOP = 0.3, 0.7  # between which the paper's implementation asks GCN-S
-CPU = torch.device("cpu")
 EXAMPLES = """  python benchmarks/ablation.py
   python benchmarks/ablation.py glint8 --network dlib"""
 
@@ -59,19 +56,14 @@ class Case:
     shared: Path
 
     @cached_property
-    def gcn_d(self) -> Predict:
-        """Predicts IoU."""
-        return predictor(load_networks(self.weights, GCND, NODE_MEASURES, PROPOSAL_MEASURES, CPU))
-
-    @cached_property
-    def gcn_s(self) -> Predict:
-        """Predicts membership."""
-        return predictor(load_networks(self.weights, GCNS, MEMBER_MEASURES, PROPOSAL_MEASURES, CPU))
+    def predictors(self) -> tuple[Predict, Predict]:
+        """GCN-D's prediction of IoU and GCN-S's of membership."""
+        return predictors(self.weights)
 
     @cached_property
     def scores(self) -> tuple[np.ndarray, np.ndarray]:
         """Predicted IoU of the proposals and of each face alone."""
-        return score_rounds(self.problem.graph, self.problem.rounds, self.gcn_d)
+        return score_rounds(self.problem.graph, self.problem.rounds, self.predictors[0])
 
     @cached_property
     def clusters(self) -> np.ndarray:
@@ -80,7 +72,7 @@ class Case:
 
     def revised(self, clusters: np.ndarray, predict: Predict | None = None) -> np.ndarray:
         """Clusters after GCN-S."""
-        return revise_members(self.problem.graph, clusters, predict or self.gcn_s)
+        return revise_members(self.problem.graph, clusters, predict or self.predictors[1])
 
 
 def defaults(case: Case) -> np.ndarray:
@@ -99,14 +91,13 @@ def families(keep: Callable[[str], bool]) -> Callable[[Case], np.ndarray]:
     """The default path on some families of proposals alone."""
 
     def variant(case: Case) -> np.ndarray:
-        names = dict.fromkeys(round_.family for round_ in case.problem.rounds)
         rounds = [
             Round(name, 0.0, groups, np.zeros(0, np.int64))
-            for name, levels in zip(names, levels_of_families(case.problem.rounds), strict=True)
+            for name, levels in levels_of_families(case.problem.rounds).items()
             if keep(name)
             for _, groups in levels
         ]
-        return find_people(case.problem.graph, rounds, case.gcn_d, case.gcn_s)
+        return find_people(case.problem.graph, rounds, *case.predictors)
 
     return variant
 
@@ -118,19 +109,21 @@ def no_revision(case: Case) -> np.ndarray:
 
 def only_drop(case: Case) -> np.ndarray:
     """GCN-S drops outliers; faces left over stay alone."""
-    return case.revised(case.clusters, lambda m: np.where(is_member(m), case.gcn_s(m), 0))
+    predict_member = case.predictors[1]
+    return case.revised(case.clusters, lambda m: np.where(is_member(m), predict_member(m), 0))
 
 
 def only_attach(case: Case) -> np.ndarray:
     """GCN-S attaches faces left over; members stay."""
-    return case.revised(case.clusters, lambda m: np.where(is_member(m), 1, case.gcn_s(m)))
+    predict_member = case.predictors[1]
+    return case.revised(case.clusters, lambda m: np.where(is_member(m), 1, predict_member(m)))
 
 
 def gated(case: Case) -> np.ndarray:
     """GCN-S on the clusters of middling purity alone: their IoP is the mean of what GCN-S predicts."""
 
     def predict(measured: Measured) -> np.ndarray:
-        probability, member = case.gcn_s(measured), is_member(measured)
+        probability, member = case.predictors[1](measured), is_member(measured)
         iop = np.bincount(measured.owner, probability * member) / np.bincount(measured.owner, member)
         asked = ((iop > LEAST_IOP) & (iop < MOST_IOP))[measured.owner]
         return np.where(asked, probability, member.astype(np.float32))
@@ -140,9 +133,7 @@ def gated(case: Case) -> np.ndarray:
 
 def one_network(case: Case) -> np.ndarray:
     """The first fold's networks instead of the mean of all."""
-    gcn_d = load_networks(case.weights, GCND, NODE_MEASURES, PROPOSAL_MEASURES, CPU)[:1]
-    gcn_s = load_networks(case.weights, GCNS, MEMBER_MEASURES, PROPOSAL_MEASURES, CPU)[:1]
-    return find_people(case.problem.graph, case.problem.rounds, predictor(gcn_d), predictor(gcn_s))
+    return find_people(case.problem.graph, case.problem.rounds, *predictors(case.weights, fold=0))
 
 
 def raw_nodes(case: Case) -> np.ndarray:

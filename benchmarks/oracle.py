@@ -49,10 +49,9 @@ def join_groups(first: Groups, second: Groups) -> Groups:
 def oracle_by_family(rounds: list[Round], labels: np.ndarray) -> dict[str, tuple[int, Scores]]:
     """For each family and for all, the number of proposals and the oracle's scores."""
     every = all_proposals(rounds)
-    families = dict.fromkeys(round_.family for round_ in rounds)
     numbers = {
         family: np.concatenate([level for level, _ in levels])
-        for family, levels in zip(families, levels_of_families(rounds), strict=True)
+        for family, levels in levels_of_families(rounds).items()
     }
     numbers["all"] = np.arange(len(every))
     return {

@@ -18,6 +18,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import squareform
 from sklearn.cluster import DBSCAN, HDBSCAN
 
+MIN_SAMPLES = (1, 2, 3, 5, 8)  # of HDBSCAN
+
 
 @dataclass(frozen=True)
 class Peerset:
@@ -39,6 +41,12 @@ class Peerset:
     def finch(self) -> np.ndarray:
         """FINCH's partitions, int (N, partitions), from fine to coarse."""
         return FINCH(self.unit, distance="cosine", verbose=False)[0]
+
+    def own_settings(self, peer: str) -> np.ndarray | None:
+        """What a peer is tried at that has no threshold, None for one that has."""
+        if peer == "HDBSCAN":
+            return np.array(MIN_SAMPLES)
+        return np.arange(self.finch.shape[1]) if peer == "FINCH" else None
 
     def edges(self, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The graph's edges of at least the threshold: from, to, cosine."""
@@ -108,4 +116,6 @@ PEERS = {
     "DBSCAN": dbscan,
     "Chinese whispers": whispers,
     "Infomap": infomap,
+    "HDBSCAN": hdbscan,
+    "FINCH": finch,
 }

@@ -32,18 +32,17 @@ from common.progress import track
 from datasets import NETWORKS, SPACES, FaceSet, add_shared, load
 
 import train
-from model.gcn import GCND, GCNS, Network, load_networks, predictor
+from model.gcn import GCND, GCNS, load_networks, predictor
 from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES
 from pipeline.membership import MEMBER_MEASURES
 from pipeline.metrics import evaluate, own_clusters
-from pipeline.people import find_people
+from pipeline.people import Predict, find_people
 from predict import WEIGHTS
 
 SETS = ("lfw/val", "glint8", "lfw/val+glint8")
 TRAINED_ON, FOLDS, SEED = "lfw/train+glint8", 4, 0  # as README's command trains the networks in weights/
 SEEN = "glint8"  # the part of it whose people are in the sets
 THRESHOLDS = 26
-MIN_SAMPLES = (1, 2, 3, 5, 8)  # of HDBSCAN
 RESAMPLINGS = 1000
 EXAMPLES = """  python benchmarks/quality.py
   python benchmarks/quality.py glint8 --network dlib --peer Infomap
@@ -82,27 +81,31 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Each part of each set in a process, a table for each set."""
-    networks = args.network or NETWORKS
-    for name in {part for set_ in (*args.sets, TRAINED_ON) for part in set_.split("+")}:
-        for network in networks:
-            load(name, network, args.shared)  # extracts what is not in the cache, before processes ask for it
-    tables = [(name, network) for name in args.sets for network in networks]
-    jobs = [
-        (name, network, fold, args)
-        for name, network in tables
-        for fold in (range(FOLDS) if SEEN in name.split("+") else [None])
-    ]
-    parts: dict[tuple[str, str], list[Compared]] = {table: [] for table in tables}
+    tables = [(name, network) for name in args.sets for network in args.network or NETWORKS]
+    for name, network in tables:  # extracts what is not in the cache, before processes ask for it
+        for part in {*name.split("+"), *(TRAINED_ON.split("+") if is_seen(name) else [])}:
+            load(part, network, args.shared)
+    jobs = [(*table, fold, args) for table in tables for fold in folds_of(table[0])]
     with ProcessPoolExecutor(args.processes) as pool:
-        for job, compared in zip(jobs, track(pool.map(compare, jobs), "sets"), strict=True):
-            parts[job[:2]].append(compared)
-            if len(parts[job[:2]]) == sum(other[:2] == job[:2] for other in jobs):
-                print(table_of(f"{job[0]}, {job[1]}", parts[job[:2]]), flush=True)
+        compared = track(pool.map(compare, jobs), "sets")
+        for name, network in tables:
+            parts = [next(compared) for _ in folds_of(name)]
+            print(table_of(f"{name}, {network}", parts), flush=True)
+
+
+def is_seen(name: str) -> bool:
+    """Whether a set has people whom networks in weights/ saw."""
+    return SEEN in name.split("+")
+
+
+def folds_of(name: str) -> list[int | None]:
+    """The folds whose networks each judge a part of a set; None, for all together, where nobody was seen."""
+    return list(range(FOLDS)) if is_seen(name) else [None]
 
 
 def compare(job: tuple[str, str, int | None, argparse.Namespace]) -> Compared:
     """All methods on one set, or on the part of it that is of one fold, in one feature space."""
-    from peers import PEERS, Peerset, finch, hdbscan
+    from peers import PEERS, Peerset
 
     name, network, fold, args = job
     faiss.omp_set_num_threads(1)
@@ -112,19 +115,16 @@ def compare(job: tuple[str, str, int | None, argparse.Namespace]) -> Compared:
         faces = without_seen(faces, fold, args.shared)
     started = time.monotonic()
     problem = train.pose_problem(faces.rows, faces.labels)
-    found = people_found(problem, WEIGHTS, fold)
+    found = find_people(problem.graph, problem.rounds, *predictors(WEIGHTS, fold))
     results = [Result("ours, defaults", found, found, time.monotonic() - started, "")]
     calibration, cosines = problem.graph.calibration, problem.graph.cosines
     peerset = Peerset(problem.graph.unit, problem.graph.neighbors, cosines)
     grid = np.linspace(calibration.middle, np.quantile(cosines[:, 0], 0.98), THRESHOLDS)
     for peer, cluster in PEERS.items():
         if not args.peer or peer in args.peer:
-            results.append(best_of(peer, cluster, peerset, grid, faces.labels))
-    if not args.peer or "HDBSCAN" in args.peer:
-        results.append(best_of("HDBSCAN", hdbscan, peerset, np.array(MIN_SAMPLES), faces.labels))
-    if not args.peer or "FINCH" in args.peer:
-        partitions = np.arange(peerset.finch.shape[1])
-        results.append(best_of("FINCH", finch, peerset, partitions, faces.labels))
+            settings = peerset.own_settings(peer)
+            settings = grid if settings is None else settings
+            results.append(best_of(peer, cluster, peerset, settings, faces.labels))
     return Compared(faces.labels, results)
 
 
@@ -137,19 +137,12 @@ def without_seen(faces: FaceSet, fold: int, shared: Path) -> FaceSet:
     return FaceSet(faces.name, faces.network, faces.rows[kept], labels, faces.names[kept])
 
 
-def of_fold(networks: list[Network], fold: int | None) -> list[Network]:
-    """The network of one fold, or those of all."""
-    return networks if fold is None else networks[fold : fold + 1]
-
-
-def people_found(problem: train.Problem, weights: Path, fold: int | None = None) -> np.ndarray:
-    """Our labels, from the networks in a folder, or from those of one fold alone."""
-    cpu = torch.device("cpu")
+def predictors(weights: Path, fold: int | None = None) -> tuple[Predict, Predict]:
+    """Predictions of IoU and of membership by the networks in a folder, or by those of one fold alone."""
+    cpu, some = torch.device("cpu"), slice(None) if fold is None else slice(fold, fold + 1)
     gcn_d = load_networks(weights, GCND, NODE_MEASURES, PROPOSAL_MEASURES, cpu)
     gcn_s = load_networks(weights, GCNS, MEMBER_MEASURES, PROPOSAL_MEASURES, cpu)
-    return find_people(
-        problem.graph, problem.rounds, predictor(of_fold(gcn_d, fold)), predictor(of_fold(gcn_s, fold))
-    )
+    return predictor(gcn_d[some]), predictor(gcn_s[some])
 
 
 def best_of(method: str, cluster, peerset, grid: np.ndarray, labels: np.ndarray) -> Result:  # noqa: ANN001

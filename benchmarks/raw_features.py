@@ -21,14 +21,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common import cli
 from common.progress import say, track
 
-from datasets import CACHE, NETWORKS, add_shared, load
+from datasets import CACHE, NETWORKS, add_shared, load, unit
 
 from model.gcn import GCND, GCNConfig, load_networks, predictor, save_networks
 from model.training import Schedule, join_examples, train_network
 from pipeline.files import whole_file
 from pipeline.measures import Graph, Measured
 from pipeline.people import Predict
-from pipeline.resample import cap_people, large_people, transplant_people
+from pipeline.resample import draw_people
 from train import Problem, divide_people, pose_problem, proposal_examples
 
 WIDTH = 64
@@ -71,18 +71,17 @@ def trained(network: str, shared: Path) -> Path:
     faces = load("lfw/train", network, shared)
     unseen = divide_people(faces.labels, FOLDS, 0) == 0
     rng = np.random.default_rng(0)
-    recipes = (cap_people, large_people, transplant_people, transplant_people)  # as in training, unprojected
-    unit = faces.rows / np.linalg.norm(faces.rows, axis=1, keepdims=True)
-    drawn = [
-        pose_problem(*recipes[rng.integers(len(recipes))](unit[~unseen], faces.labels[~unseen], rng))
+    rows = unit(faces.rows)
+    drawn = [  # as in training, but in the feature space as it is
+        pose_problem(*draw_people(rows[~unseen], faces.labels[~unseen], rng))
         for _ in track(range(DRAWS), "drawing sets", "draws")
     ]
     torch.manual_seed(0)
-    gcn = GCND(GCNConfig(node_names(unit.shape[1]), (), width=WIDTH))
+    gcn = GCND(GCNConfig(node_names(rows.shape[1]), (), width=WIDTH))
     train_network(
         gcn,
         join_examples([part for problem in drawn for part in raw_examples(problem)]),
-        join_examples(list(raw_examples(pose_problem(unit[unseen], faces.labels[unseen])))),
+        join_examples(list(raw_examples(pose_problem(rows[unseen], faces.labels[unseen])))),
         Schedule(epochs=8, patience=4, learning_rate=3e-3),
         0,
         CPU,

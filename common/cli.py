@@ -88,6 +88,14 @@ def positive_int(text: str) -> int:
     return value
 
 
+def add_feature_options(parser: argparse.ArgumentParser) -> None:
+    """The options of a script that reads a feature file."""
+    parser.add_argument("--features", type=Path, default=Path("feature.bin"), help="feature file to read")
+    parser.add_argument(
+        "--dim", type=positive_int, help="length of a row, where no .json lies beside the features"
+    )
+
+
 def several_int(text: str) -> int:
     """argparse type: an integer of at least 2."""
     value = int(text)

@@ -38,6 +38,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
 
 
+def refuse_other_than_folder(path: Path) -> None:
+    """Raise `InputError` where `path` has no name, or is a link or no folder: not ours to replace."""
+    if path.is_symlink() or (path.exists() and not path.is_dir()) or not path.name:
+        raise InputError(f"{path}: is not a folder of this tool: remove it or choose another --output")
+
+
 @contextmanager
 def whole_folder(path: Path, holds: tuple[str, ...]) -> Iterator[Path]:
     """Yield a temporary folder; on success it takes the place of the folder `path`.
@@ -45,8 +51,7 @@ def whole_folder(path: Path, holds: tuple[str, ...]) -> Iterator[Path]:
     `holds` are patterns of all the names that such a folder may hold: a `path` with anything else in
     it, or that is a link or no folder, is not ours to replace and refused with `InputError`.
     """
-    if path.is_symlink() or (path.exists() and not path.is_dir()) or not path.name:
-        raise InputError(f"{path}: is not a folder of this tool: remove it or choose another --output")
+    refuse_other_than_folder(path)
     clear_up(path)
     for entry in path.iterdir() if path.exists() else ():
         if not any(map(entry.match, holds)):

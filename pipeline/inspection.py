@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.formats import Groups, labels_from_groups
 from pipeline.measures import NONE, Graph, similarity_to_rest
+from pipeline.rows import slices
 
 OUTSIDERS = 3  # of a face's neighbors outside its cluster, the nearest this many are looked at
 NEAR = 3  # nearest other clusters told of each
@@ -49,8 +50,8 @@ def inspect_clusters(
     members, fit = groups.members[order].astype(np.int64), fit[order]
     best, rival_fit, pairs = np.full(len(members), -1), np.full(len(members), NONE, np.float32), []
     owner_of_row = labels_from_groups(groups, len(graph.unit))
-    for start in range(0, len(members), PAIRS_AT_ONCE):
-        part = slice(start, start + PAIRS_AT_ONCE)
+    for part in slices(len(members), PAIRS_AT_ONCE):
+        start = part.start
         face, other = clusters_outside(graph, members[part], owner_of_row)
         cosines = np.einsum("md,md->m", graph.unit[members[part][face]], sums[other]) / sizes[other]
         similarity = graph.calibration.calibrate(cosines)
@@ -86,8 +87,7 @@ def nearest_clusters(
     keys = np.unique(np.minimum(first, second) * len(sizes) + np.maximum(first, second))
     first, second = np.divmod(keys, len(sizes))
     similarity = np.empty(len(keys), np.float32)
-    for start in range(0, len(keys), PAIRS_AT_ONCE):
-        part = slice(start, start + PAIRS_AT_ONCE)
+    for part in slices(len(keys), PAIRS_AT_ONCE):
         a, b = first[part], second[part]
         cosines = np.einsum("md,md->m", sums[a], sums[b]) / (sizes[a] * sizes[b])
         similarity[part] = graph.calibration.calibrate(cosines)

@@ -112,11 +112,16 @@ def nearest_joins(
     near = labels[graph.neighbors[faces]]
     face, column = np.nonzero(sizes[near] >= CORE)
     pairs, first = np.unique(face * len(sizes) + near[face, column], return_index=True)
-    face, cluster = np.divmod(pairs, len(sizes))
-    order = np.lexsort((first, face))
+    face, cluster = first_few(*np.divmod(pairs, len(sizes)), first)
+    return faces[face], cluster
+
+
+def first_few(face: np.ndarray, cluster: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of pairs the CLUSTERS_A_FACE of lowest rank for each face, by face; int64 (J,) both."""
+    order = np.lexsort((rank, face))
     face, cluster = face[order], cluster[order]
-    best = np.arange(len(face)) - np.searchsorted(face, face) < CLUSTERS_A_FACE
-    return faces[face[best]], cluster[best]
+    few = np.arange(len(face)) - np.searchsorted(face, face) < CLUSTERS_A_FACE
+    return face[few], cluster[few]
 
 
 def judge_members(
@@ -152,11 +157,8 @@ def possible_joins(graph: Graph, labels: np.ndarray, sizes: np.ndarray) -> tuple
         near = labels[graph.neighbors[faces]]
         face, column = np.nonzero(sizes[near] >= CORE)
         pairs, counts = np.unique(face * len(sizes) + near[face, column], return_counts=True)
-        face, clusters = np.divmod(pairs, len(sizes))
-        order = np.lexsort((-counts, face))
-        face, clusters = face[order], clusters[order]
-        best = np.arange(len(face)) - np.searchsorted(face, face) < CLUSTERS_A_FACE
-        found.append(np.stack([faces[face[best]], clusters[best]]))
+        face, clusters = first_few(*np.divmod(pairs, len(sizes)), -counts)
+        found.append(np.stack([faces[face], clusters]))
     faces, joins = np.concatenate(found, 1)
     order = np.argsort(joins, kind="stable")
     return faces[order], joins[order]

@@ -16,7 +16,14 @@ from common.errors import InputError
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline.files import digest_file, part_path, remove_folder, whole_file, whole_folder
+from pipeline.files import (
+    digest_file,
+    part_path,
+    refuse_other_than_folder,
+    remove_folder,
+    whole_file,
+    whole_folder,
+)
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 GENERATOR = "run_report.sh"
@@ -27,8 +34,7 @@ THUMBNAIL = re.compile(r"\.?[0-9a-f]{14}\.jpg(\.part)?")
 
 def refuse_other_folder(output: Path) -> None:
     """Raise `InputError` where `output` is there and is no report."""
-    if output.is_symlink() or (output.exists() and not output.is_dir()):
-        raise InputError(f"{output}: is not a folder of this tool: remove it or choose another --output")
+    refuse_other_than_folder(output)
     if not output.exists():
         return
     page = output / PAGE

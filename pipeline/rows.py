@@ -29,7 +29,22 @@ def scales(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return largest, np.linalg.norm(block / largest, axis=1, keepdims=True)
 
 
-class UnitRows:
+class SourceRows:
+    """What both classes share: the rows `row_of`, int64 (N,), of the array `source`."""
+
+    source: np.ndarray
+    row_of: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.row_of)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and the width."""
+        return len(self.row_of), self.source.shape[1]
+
+
+class UnitRows(SourceRows):
     """The usable rows of a feature file, float32 (N, D), scaled to length one."""
 
     def __init__(self, rows: np.ndarray, usable: np.ndarray) -> None:
@@ -40,14 +55,6 @@ class UnitRows:
             self.largest[part], self.length[part] = scales(np.asarray(rows)[self.row_of[part]])
             release_pages(rows)
 
-    def __len__(self) -> int:
-        return len(self.row_of)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """N and D."""
-        return len(self.row_of), self.source.shape[1]
-
     def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
         unit = np.asarray(self.source)[self.row_of[index]]
         unit /= self.largest[index]
@@ -56,20 +63,12 @@ class UnitRows:
 
 
 @dataclass(frozen=True)
-class UsableRows:
+class UsableRows(SourceRows):
     """The rows `row_of`, int64 (N,), of an array, each converted."""
 
     source: np.ndarray
     row_of: np.ndarray
     convert: Callable[[np.ndarray], np.ndarray] = lambda rows: rows
-
-    def __len__(self) -> int:
-        return len(self.row_of)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """N and the width."""
-        return len(self.row_of), self.source.shape[1]
 
     def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
         return self.convert(np.asarray(self.source)[self.row_of[index]])

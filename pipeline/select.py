@@ -93,7 +93,7 @@ def solutions_of_families(
     (N,) that of each face alone.
     """
     alone = Solution(np.full(len(single_scores), -1, np.int64), single_scores.astype(np.float64))
-    return [best_antichain(levels, scores, alone) for levels in levels_of_families(rounds)]
+    return [best_antichain(levels, scores, alone) for levels in levels_of_families(rounds).values()]
 
 
 def select_clusters(rounds: list[Round], scores: np.ndarray, single_scores: np.ndarray) -> np.ndarray:
@@ -106,15 +106,15 @@ def select_clusters(rounds: list[Round], scores: np.ndarray, single_scores: np.n
     )
 
 
-def levels_of_families(rounds: list[Round]) -> list[list[tuple[np.ndarray, Groups]]]:
-    """Each family's proposals from small to large, as `best_antichain` takes them."""
+def levels_of_families(rounds: list[Round]) -> dict[str, list[tuple[np.ndarray, Groups]]]:
+    """By family, its proposals from small to large, as `best_antichain` takes them."""
     every = all_proposals(rounds)
     first = np.cumsum([0, *(len(round_.proposals) for round_ in rounds)])
     families: dict[str, list[tuple[np.ndarray, Groups]]] = {}
     for number, round_ in enumerate(rounds):
         numbers = np.concatenate([np.arange(first[number], first[number + 1]), round_.repeats])
         families.setdefault(round_.family, []).append((numbers, take_groups(every, numbers)))
-    return list(families.values())
+    return families
 
 
 def all_proposals(rounds: list[Round]) -> Groups:

@@ -104,11 +104,17 @@ def local(folder, arguments):
     return folder
 
 
-def start(stage, *arguments, script=None, **options):
-    command = [sys.executable, *(script or [REPOSITORY / f"{stage}.py"]), *arguments]
-    return subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
+@pytest.fixture
+def start(start_process):
+    """Start a stage, or another script with its arguments."""
+
+    def run(stage, *arguments, script=None, **options):
+        command = [sys.executable, *(script or [REPOSITORY / f"{stage}.py"]), *arguments]
+        return start_process(
+            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        )
+
+    return run
 
 
 def bytes_of(place):
@@ -136,7 +142,9 @@ def wait_for(there, process):
         ("predict", "distributed.score", "score_chunk"),
     ],
 )
-def test_a_node_removed_at_work_changes_no_byte(cluster, local, arguments, tmp_path, stage, module, function):
+def test_a_node_removed_at_work_changes_no_byte(
+    start, cluster, local, arguments, tmp_path, stage, module, function
+):
     gate = tmp_path / "gate"
     gate.mkdir()
     script = [REPOSITORY / "tests/gated_stage.py", gate, module, function, stage]
@@ -153,7 +161,7 @@ def test_a_node_removed_at_work_changes_no_byte(cluster, local, arguments, tmp_p
     assert bytes_of(tmp_path / OUTPUTS[stage]) == bytes_of(local / OUTPUTS[stage])
 
 
-def test_a_killed_driver_goes_on_with_the_rows_it_had(cluster, local, arguments, tmp_path):
+def test_a_killed_driver_goes_on_with_the_rows_it_had(start, cluster, local, arguments, tmp_path):
     output = ["--output", tmp_path / "feature.bin"]
     options = [*arguments["extract"], *output, "--engine", "ray", "--ray-address", cluster.address]
     process = start("extract", *options)
@@ -167,7 +175,9 @@ def test_a_killed_driver_goes_on_with_the_rows_it_had(cluster, local, arguments,
     assert at_hand == (local / "feature.bin").read_bytes()[:512]
 
 
-def test_ctrl_c_ends_in_one_line_and_ends_ray_where_it_was_started_for_the_run(folder, arguments, tmp_path):
+def test_ctrl_c_ends_in_one_line_and_ends_ray_where_it_was_started_for_the_run(
+    start, folder, arguments, tmp_path
+):
     gate = tmp_path / "gate"
     gate.mkdir()
     script = [REPOSITORY / "tests/gated_stage.py", gate, "distributed.search", "search_shard", "proposal"]

@@ -77,7 +77,7 @@ def test_what_proposals_must_be(seed, people, images, max_size):
     proposals = proposals_of(rounds)
     assert len(set(proposals)) == len(proposals)  # no repeats, over all rounds
     assert all(2 <= len(rows) <= max_size for rows in proposals)
-    for levels in levels_of_families(rounds):
+    for levels in levels_of_families(rounds).values():
         owner = {}
         for _, groups in levels:
             assert len(np.unique(groups.members)) == len(groups.members)  # disjoint in a round
