@@ -36,13 +36,13 @@ from pipeline.formats import (
     write_clusters,
 )
 from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES, Graph
-from pipeline.membership import MEMBER_MEASURES
+from pipeline.membership import MEMBER_MEASURES, revise_members
 from pipeline.merge import usable_rows_of_rounds
 from pipeline.people import (
     Predict,
     Score,
+    choose_clusters,
     correct_people,
-    find_people,
     score_groups,
     score_here,
     usable_graph,
@@ -116,10 +116,14 @@ def main(args: argparse.Namespace) -> None:
             with step("measure graph"):
                 graph = usable_graph(features, super_vertex)
                 rounds = usable_rows_of_rounds(super_vertex.rounds, features.usable)
+                del super_vertex  # the largest sets need its memory
             predict_iou, predict_member = predictor(gcn_d), predictor(gcn_s)
             with engine(args):
                 score = way_to_score(args, graph, predict_iou)
-                people = find_people(graph, rounds, predict_iou, predict_member, score)
+                clusters = choose_clusters(graph, rounds, predict_iou, score)
+                del rounds
+                with step("revise members"):
+                    people = revise_members(graph, clusters, predict_member)
                 with step("correct"):
                     people = correct_people(
                         graph, people, on_usable_rows(corrections, features.usable), predict_member

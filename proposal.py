@@ -32,17 +32,9 @@ from pipeline.formats import (
     read_super_vertex,
     write_rounds,
 )
-from pipeline.graph import (
-    NEIGHBORS,
-    SEARCHES,
-    Found,
-    fill_graph,
-    graph_of_usable_rows,
-    make_search,
-    unit_blocks,
-)
+from pipeline.graph import NEIGHBORS, SEARCHES, Found, fill_graph, make_search
 from pipeline.merge import MAX_SIZE, ROUNDS, THRESHOLD, Linking, propose, rows_of_rounds
-from pipeline.rows import UnitRows, slices
+from pipeline.rows import UnitRows, graph_of_usable_rows, slices, unit_blocks
 
 EXAMPLES = """  sh run_proposal.sh
   sh run_proposal.sh --features val_mobilefacenet.bin --dim 128

@@ -31,7 +31,7 @@ from model.training import Schedule, join_examples, train_network
 from pipeline.calibrate import calibrate_to_strangers
 from pipeline.files import digest_file, only_run, whole_file
 from pipeline.formats import Round, read_features, read_labels, take_groups
-from pipeline.graph import NEIGHBORS, nearest_neighbors, unit_rows
+from pipeline.graph import NEIGHBORS, nearest_neighbors
 from pipeline.measures import (
     NODE_MEASURES,
     NODES_AT_ONCE,
@@ -49,6 +49,7 @@ from pipeline.merge import propose
 from pipeline.metrics import Scores, best_iou, evaluate, majority
 from pipeline.people import Predict, find_people, score_rounds
 from pipeline.resample import draw_set
+from pipeline.rows import unit_rows
 from pipeline.select import cluster_index, solutions_of_families
 
 EXAMPLES = """  sh run_train.sh --set mix.bin mix_labels.txt --output trained

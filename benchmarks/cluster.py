@@ -38,11 +38,12 @@ from distributed.merge import forest_of_rows, join
 from model.gcn import GCND, GCNS, load_networks, predictor
 from pipeline.calibrate import calibrate_to_strangers
 from pipeline.formats import read_features
-from pipeline.graph import NEIGHBORS, fill_graph, nearest_rows, unit_rows
+from pipeline.graph import NEIGHBORS, fill_graph, nearest_rows
 from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES, measured_graph
 from pipeline.membership import MEMBER_MEASURES, revise_members
 from pipeline.merge import SHARED_WIDTHS, Edges, propose
 from pipeline.people import score_rounds
+from pipeline.rows import unit_rows
 from pipeline.select import select_clusters
 from predict import WEIGHTS
 

@@ -27,8 +27,9 @@ from common.threads import usable_cores
 
 from pipeline.filelist import read_filelist
 from pipeline.formats import read_features, read_super_vertex, take_groups
-from pipeline.graph import INDEXES, unit_rows
+from pipeline.graph import INDEXES
 from pipeline.images import frame_box, read_face
+from pipeline.rows import unit_rows
 
 BATCH = 32
 REPEATS = 5

@@ -7,13 +7,12 @@ labels int64 (N,), where -1 is a face alone.
 from dataclasses import dataclass
 from functools import cached_property
 
-import chinese_whispers
-import networkx
+import dlib
 import numpy as np
 from finch import FINCH
 from infomap import Infomap
 from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, triu
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import squareform
 from sklearn.cluster import DBSCAN, HDBSCAN
@@ -83,13 +82,17 @@ def hdbscan(peerset: Peerset, min_samples: float) -> np.ndarray:
 
 
 def whispers(peerset: Peerset, threshold: float) -> np.ndarray:
-    """Chinese whispers on the affinity graph."""
+    """Chinese whispers on the affinity graph, as dlib clusters faces."""
     source, target, weight = peerset.edges(threshold)
-    graph = networkx.Graph()
-    graph.add_nodes_from(range(len(peerset.unit)))
-    graph.add_weighted_edges_from(zip(source.tolist(), target.tolist(), weight.tolist(), strict=True))
-    chinese_whispers.chinese_whispers(graph, weighting="lin", iterations=20, seed=0)
-    return np.array([graph.nodes[face]["label"] for face in range(len(peerset.unit))])
+    count = len(peerset.unit)
+    graph = csr_matrix((weight, (source, target)), (count, count))
+    edges = triu(graph.maximum(graph.T), 1, "coo")
+    labels = np.full(count, -1)
+    if edges.nnz:
+        pairs = zip(edges.row.tolist(), edges.col.tolist(), edges.data.tolist(), strict=True)
+        found = dlib.chinese_whispers(list(pairs))
+        labels[: len(found)] = found  # which ends with the last face that has an edge
+    return labels
 
 
 def infomap(peerset: Peerset, threshold: float) -> np.ndarray:

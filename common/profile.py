@@ -37,7 +37,8 @@ def memory(field: str, process: int | str = "self") -> float:
         lines = Path("/proc", str(process), "status").read_text().splitlines()
     except OSError:
         return float("nan")
-    return next((int(line.split()[1]) / 1000 for line in lines if line.startswith(f"{field}:")), float("nan"))
+    kibibytes = (line.split()[1] for line in lines if line.startswith(f"{field}:"))
+    return float(next(kibibytes, "nan")) * 1024 / 1e6
 
 
 def profile_lines() -> list[str]:

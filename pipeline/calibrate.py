@@ -53,6 +53,7 @@ def calibrate_to_strangers(unit: Rows, seed: int = 0) -> Calibration:
             for part in np.array_split(np.arange(RANDOM_PAIRS), 20)
         ]
     )
+    release(unit)
     middle = lowest_peak(cosines, min(RANDOM_PAIRS, len(unit) * (len(unit) - 1) // 2))
     below = middle - cosines[cosines < middle]
     spread = float(np.median(below)) / NORMAL_QUARTILE if len(below) else 0.0

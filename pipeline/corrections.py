@@ -27,7 +27,7 @@ from pipeline.formats import (
     labels_from_groups,
     read_corrections,
 )
-from pipeline.graph import unit_blocks, unit_rows
+from pipeline.rows import unit_blocks, unit_rows
 
 STEPS = 32  # of a sketch's number, to one standard deviation of it among random rows
 SAME_SKETCH = 3  # most steps between sketches of one image whose feature was computed twice

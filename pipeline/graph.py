@@ -1,7 +1,7 @@
 """The affinity graph: each face's k nearest neighbors by cosine, found exactly or nearly so."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.formats import release_pages
 from pipeline.gpu import Find, Found, find_on_gpu, has_gpu
-from pipeline.rows import UsableRows, scales, slices
+from pipeline.rows import slices, unit_blocks, unit_rows
 
 NEIGHBORS = 80
 QUERY_VALUES = 1 << 17  # in the queries that a thread takes at once: fewer, and faiss is slower
@@ -41,26 +41,6 @@ class Search:
     def described(self) -> dict[str, Any]:
         """What the manifest says of the search."""
         return {"method": self.method, "recall": round(self.recall, 4), "effort": self.effort}
-
-
-def unit_blocks(rows: np.ndarray, usable: np.ndarray) -> Iterator[np.ndarray]:
-    """The usable rows scaled to length one, float32, in blocks of BLOCK_ROWS rows of the file or fewer."""
-    for part in slices(len(rows)):
-        block = np.asarray(rows[part])[usable[part]]
-        for scale in scales(block):
-            block /= scale
-        yield block
-        release_pages(rows)
-
-
-def unit_rows(rows: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """The usable rows scaled to length one, float32 (usable.sum(), D), in memory."""
-    unit = np.empty((int(usable.sum()), rows.shape[1]), np.float32)
-    end = 0
-    for block in unit_blocks(rows, usable):
-        unit[end : end + len(block)] = block
-        end += len(block)
-    return unit
 
 
 def nearest_neighbors(unit: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -266,14 +246,3 @@ def rising(first: int, last: int) -> list[int]:
 
 
 INDEXES = {"ivf": ivf_index, "hnsw": hnsw_index}
-
-
-def graph_of_usable_rows(
-    neighbors: np.ndarray, similarities: np.ndarray, usable: np.ndarray
-) -> tuple[UsableRows, UsableRows]:
-    """From a graph of all rows, as `fill_graph` writes it, to that of the usable rows alone."""
-    row_of = np.flatnonzero(usable)
-    if len(row_of) == len(usable):
-        return UsableRows(neighbors, row_of), UsableRows(similarities, row_of)
-    index = (np.cumsum(usable) - 1).astype(np.int32)
-    return UsableRows(neighbors, row_of, lambda near: index[near]), UsableRows(similarities, row_of)

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.calibrate import Calibration
 from pipeline.formats import MEMBER_DTYPE, OFFSET_DTYPE, SCAN_ROWS, Groups
-from pipeline.rows import Rows, release, slices
+from pipeline.rows import Rows, release, slices, trim_heap
 
 NODE_MEASURES = (
     "nearest inside",
@@ -76,9 +76,10 @@ class Graph:
         return self.calibration.calibrate(self.cosines[rows])
 
     def release(self) -> None:
-        """Let the system take back the memory of what was read of files."""
+        """Let the system take back the memory of what was read of files, and what the heap holds free."""
         for rows in (self.unit, self.neighbors, self.cosines):
             release(rows)
+        trim_heap()
 
 
 def measured_graph(unit: Rows, neighbors: Rows, cosines: Rows, calibration: Calibration) -> Graph:

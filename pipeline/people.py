@@ -11,7 +11,6 @@ import numpy as np
 from pipeline.calibrate import Calibration
 from pipeline.corrections import Corrections, apart_from, apply_corrections
 from pipeline.formats import Features, Groups, Round, SuperVertex, take_groups
-from pipeline.graph import graph_of_usable_rows
 from pipeline.measures import (
     NODES_AT_ONCE,
     Graph,
@@ -23,9 +22,10 @@ from pipeline.measures import (
     single_faces,
 )
 from pipeline.membership import attach_faces, revise_members
-from pipeline.rows import UnitRows
+from pipeline.rows import UnitRows, graph_of_usable_rows, trim_heap
 from pipeline.select import select_clusters
 
+CHUNKS_A_TRIM = 16
 Predict = Callable[[Measured], np.ndarray]
 Score = Callable[[Graph, Iterable[Groups], Predict], Iterator[np.ndarray]]
 
@@ -109,8 +109,10 @@ def score_groups(
         for chunk in bounded_chunks(measured_sizes(groups), NODES_AT_ONCE)
     )
     with bar(sum(len(groups) for groups in levels), "scoring", "proposals") as progress:
-        for part in score(graph, chunks, predict_iou):
+        for number, part in enumerate(score(graph, chunks, predict_iou)):
             scores.append(part)
             progress.update(len(part))
+            if number % CHUNKS_A_TRIM == 0:
+                trim_heap()
     graph.release()  # not after each chunk: its faces lie everywhere, and so would be read anew each time
     return np.concatenate(scores)

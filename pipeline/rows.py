@@ -4,6 +4,7 @@ Both classes stand for an array (N, width) of the usable rows of a memory map: `
 the rows at int64 `index` as a new array. The system keeps in memory what it has room for.
 """
 
+import ctypes
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -27,6 +28,26 @@ def scales(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     largest = np.abs(block).max(axis=1, keepdims=True, initial=1e-38)
     return largest, np.linalg.norm(block / largest, axis=1, keepdims=True)
+
+
+def unit_blocks(rows: np.ndarray, usable: np.ndarray) -> Iterator[np.ndarray]:
+    """The usable rows scaled to length one, float32, in blocks of BLOCK_ROWS rows of the file or fewer."""
+    for part in slices(len(rows)):
+        block = np.asarray(rows[part])[usable[part]]
+        for scale in scales(block):
+            block /= scale
+        yield block
+        release_pages(rows)
+
+
+def unit_rows(rows: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """The usable rows scaled to length one, float32 (usable.sum(), D), in memory."""
+    unit = np.empty((int(usable.sum()), rows.shape[1]), np.float32)
+    end = 0
+    for block in unit_blocks(rows, usable):
+        unit[end : end + len(block)] = block
+        end += len(block)
+    return unit
 
 
 class SourceRows:
@@ -74,6 +95,17 @@ class UsableRows(SourceRows):
         return self.convert(np.asarray(self.source)[self.row_of[index]])
 
 
+def graph_of_usable_rows(
+    neighbors: np.ndarray, similarities: np.ndarray, usable: np.ndarray
+) -> tuple[UsableRows, UsableRows]:
+    """From a graph of all rows, as `fill_graph` writes it, to that of the usable rows alone."""
+    row_of = np.flatnonzero(usable)
+    if len(row_of) == len(usable):
+        return UsableRows(neighbors, row_of), UsableRows(similarities, row_of)
+    index = (np.cumsum(usable) - 1).astype(np.int32)
+    return UsableRows(neighbors, row_of, lambda near: index[near]), UsableRows(similarities, row_of)
+
+
 Rows = np.ndarray | UnitRows | UsableRows
 
 
@@ -81,3 +113,13 @@ def release(rows: Rows) -> None:
     """Let the system take back the memory of rows that were read; of an array in memory, nothing."""
     if not isinstance(rows, np.ndarray):
         release_pages(rows.source)
+
+
+def trim_heap() -> None:
+    """Let the system take back what this process has freed; does nothing where the C library is not glibc.
+
+    Small and middling arrays come from the heaps of their threads, which keep what is freed.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)

@@ -5,7 +5,7 @@ import pytest
 from conftest import make_people
 
 from pipeline.calibrate import calibrate_to_strangers
-from pipeline.graph import unit_rows
+from pipeline.rows import unit_rows
 
 
 def strangers(unit, labels):

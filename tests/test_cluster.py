@@ -21,8 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.graph import nearest_rows, unit_rows
+from pipeline.graph import nearest_rows
 from pipeline.merge import strongest_edges, sweep_linked
+from pipeline.rows import unit_rows
 
 ENDS_WITHIN = 300  # seconds, of a stage on a busy machine
 

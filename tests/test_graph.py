@@ -7,17 +7,8 @@ from conftest import make_people
 
 from pipeline import gpu, graph
 from pipeline.gpu import find_by_matrices
-from pipeline.graph import (
-    INDEXES,
-    exact_search,
-    fill_graph,
-    graph_of_usable_rows,
-    make_search,
-    nearest_neighbors,
-    rising,
-    unit_blocks,
-    unit_rows,
-)
+from pipeline.graph import INDEXES, exact_search, fill_graph, make_search, nearest_neighbors, rising
+from pipeline.rows import graph_of_usable_rows, unit_blocks, unit_rows
 
 
 @pytest.fixture

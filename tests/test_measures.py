@@ -7,7 +7,7 @@ from conftest import make_people
 from pipeline import measures
 from pipeline.calibrate import Calibration, calibrate_to_strangers
 from pipeline.formats import groups_from_labels
-from pipeline.graph import nearest_neighbors, unit_rows
+from pipeline.graph import nearest_neighbors
 from pipeline.measures import (
     FACES_A_PROPOSAL,
     NODE_MEASURES,
@@ -19,6 +19,7 @@ from pipeline.measures import (
     similarity_to_rest,
     single_faces,
 )
+from pipeline.rows import unit_rows
 
 
 def graph_of(rows, k=10, calibration=None):

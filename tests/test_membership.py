@@ -6,9 +6,10 @@ from conftest import make_people
 
 from pipeline import membership
 from pipeline.calibrate import calibrate_to_strangers
-from pipeline.graph import nearest_neighbors, unit_rows
+from pipeline.graph import nearest_neighbors
 from pipeline.measures import NODE_MEASURES, measured_graph
 from pipeline.membership import MEMBER_MEASURES, judge_members, revise_members
+from pipeline.rows import unit_rows
 
 REST = NODE_MEASURES.index("similarity to the rest of the proposal")
 

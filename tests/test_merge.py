@@ -9,8 +9,9 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from pipeline.calibrate import Calibration, calibrate_to_strangers
-from pipeline.graph import nearest_neighbors, unit_rows
+from pipeline.graph import nearest_neighbors
 from pipeline.merge import edges_of_graph, propose, shared_neighbors, sweep_linked, sweep_mean
+from pipeline.rows import unit_rows
 from pipeline.select import all_proposals, levels_of_families
 
 RAW = Calibration(0.0, 1.0)
@@ -30,7 +31,8 @@ def partition(labels):
 
 def proposals_of(rounds):
     every = all_proposals(rounds)
-    return [frozenset(part.tolist()) for part in np.split(every.members, every.offsets[1:-1])]
+    spans = zip(every.offsets[:-1], every.offsets[1:], strict=True)  # none where nothing may merge
+    return [frozenset(every.members[first:last].tolist()) for first, last in spans]
 
 
 def tree_cut(unit, method, threshold):

@@ -3,8 +3,7 @@
 import numpy as np
 from conftest import make_people
 
-from pipeline.graph import unit_rows
-from pipeline.rows import UnitRows, UsableRows, release, slices
+from pipeline.rows import UnitRows, UsableRows, release, slices, unit_rows
 
 
 def test_unit_rows_of_a_file_are_those_in_memory(tmp_path):
