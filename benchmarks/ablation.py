@@ -1,7 +1,7 @@
 """What each part of the default path adds: one part off or changed at a time, scored on unseen people.
 
-All networks are trained on lfw/train alone, so that nobody in the sets was seen. Cells are pairwise F
-and BCubed F, in percent.
+Sets with people whom some of the networks saw are scored in four parts, each by the one network that
+did not, as quality.py does. Cells are pairwise F and BCubed F, in percent, the mean over the parts.
 
     python benchmarks/ablation.py
 """
@@ -18,14 +18,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import cli
-from common.progress import say, track
+from common.progress import track
 
-from datasets import CACHE, NETWORKS, add_shared, load, write_set
+from datasets import NETWORKS, FaceSet, add_shared, load
 from oracle import join_groups
-from quality import SETS, predictors
+from quality import SETS, folds_of, predictors, without_seen
 from raw_features import raw_predictor
 
-import train
 from pipeline.formats import Round
 from pipeline.measures import Measured, single_faces
 from pipeline.membership import MEMBER_MEASURES, revise_members
@@ -38,6 +37,7 @@ from pipeline.select import (
     rank_and_deoverlap,
     select_clusters,
 )
+from predict import WEIGHTS
 from train import Problem, pose_problem
 
 IS_MEMBER = MEMBER_MEASURES.index("is a member")
@@ -48,17 +48,17 @@ EXAMPLES = """  python benchmarks/ablation.py
 
 @dataclass(frozen=True)
 class Case:
-    """One set in one feature space, with the networks that judge it."""
+    """One set in one feature space, or a part of it, judged by the networks of `fold`, by all for None."""
 
     problem: Problem
-    weights: Path
+    fold: int | None
     network: str
     shared: Path
 
     @cached_property
     def predictors(self) -> tuple[Predict, Predict]:
         """GCN-D's prediction of IoU and GCN-S's of membership."""
-        return predictors(self.weights)
+        return predictors(WEIGHTS, self.fold)
 
     @cached_property
     def scores(self) -> tuple[np.ndarray, np.ndarray]:
@@ -119,6 +119,18 @@ def only_attach(case: Case) -> np.ndarray:
     return case.revised(case.clusters, lambda m: np.where(is_member(m), 1, predict_member(m)))
 
 
+def drop_in_doubt(case: Case) -> np.ndarray:
+    """GCN-S drops a member that more likely does not belong, where the default asks for more."""
+    predict_member = case.predictors[1]
+
+    def predict(measured: Measured) -> np.ndarray:
+        probability = predict_member(measured)
+        dropped = is_member(measured) & (probability < 0.5)
+        return np.where(dropped, 0, np.where(is_member(measured), 1, probability))
+
+    return case.revised(case.clusters, predict)
+
+
 def gated(case: Case) -> np.ndarray:
     """GCN-S on the clusters of middling purity alone: their IoP is the mean of what GCN-S predicts."""
 
@@ -132,8 +144,8 @@ def gated(case: Case) -> np.ndarray:
 
 
 def one_network(case: Case) -> np.ndarray:
-    """The first fold's networks instead of the mean of all."""
-    return find_people(case.problem.graph, case.problem.rounds, *predictors(case.weights, fold=0))
+    """One fold's networks instead of the mean of all, as in the parts in any case."""
+    return find_people(case.problem.graph, case.problem.rounds, *predictors(WEIGHTS, case.fold or 0))
 
 
 def raw_nodes(case: Case) -> np.ndarray:
@@ -155,6 +167,7 @@ VARIANTS: dict[str, Callable[[Case], np.ndarray]] = {
     "GCN-S off": no_revision,
     "GCN-S: outliers dropped alone": only_drop,
     "GCN-S: faces left over attached alone": only_attach,
+    "GCN-S: outliers dropped below 0.5": drop_in_doubt,
     "GCN-S: where its mean, the IoP, is 0.3 to 0.7 alone": gated,
     "GCN-D on raw features, GCN-S off": raw_nodes,
 }
@@ -165,17 +178,14 @@ def is_member(measured: Measured) -> np.ndarray:
     return measured.nodes[:, IS_MEMBER] > 0.5
 
 
-def train_without_seen(shared: Path) -> Path:
-    """The folder of networks trained on lfw/train alone, made once."""
-    output = CACHE / "trained_on_lfw"
-    if not (output / "README.md").exists():
-        sets = []
-        for network in NETWORKS:
-            path = CACHE / f"train_{network}.bin"
-            sets += ["--set", str(path), str(write_set(load("lfw/train", network, shared), path))]
-        say("training on lfw/train alone, once")
-        train.main(train.get_parser().parse_args([*sets, "--output", str(output)]))
-    return output
+def cases_of(faces: FaceSet, shared: Path) -> list[Case]:
+    """A set as it is where nobody was seen, else in its parts."""
+    folds = folds_of(faces.name)
+    parts = [faces if fold is None else without_seen(faces, fold, shared) for fold in folds]
+    return [
+        Case(pose_problem(part.rows, part.labels), fold, faces.network, shared)
+        for fold, part in zip(folds, parts, strict=True)
+    ]
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -189,15 +199,14 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """A column for each set and feature space, a row for each variant."""
-    weights = train_without_seen(args.shared)
     cells: dict[str, list[str]] = {name: [] for name in VARIANTS}
     columns = [(name, network) for name in args.sets for network in args.network or NETWORKS]
     for name, network in columns:
-        faces = load(name, network, args.shared)
-        case = Case(pose_problem(faces.rows, faces.labels), weights, network, args.shared)
+        cases = cases_of(load(name, network, args.shared), args.shared)
         for variant, find in track(VARIANTS.items(), f"{name}, {network}", "variants"):
-            scores = evaluate(faces.labels, find(case))
-            cells[variant].append(f"{100 * scores.pairwise.f:.2f} / {100 * scores.bcubed.f:.2f}")
+            scores = [evaluate(case.problem.labels, find(case)) for case in cases]
+            means = 100 * np.mean([(score.pairwise.f, score.bcubed.f) for score in scores], axis=0)
+            cells[variant].append(f"{means[0]:.2f} / {means[1]:.2f}")
     print("| | " + " | ".join(f"{name}, {network}" for name, network in columns) + " |")
     print("|---" * (len(columns) + 1) + "|")
     for variant, row in cells.items():

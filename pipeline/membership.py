@@ -28,11 +28,14 @@ from pipeline.measures import (
     neighborhoods,
     similarity_to_rest,
 )
-from pipeline.rows import slices
+from pipeline.rows import slices, trimmed
 
 MEMBER_MEASURES = (*NODE_MEASURES, "five nearest inside", "similarity to the rival cluster", "is a member")
 CORE = 3  # faces from which a cluster can tell who belongs to it
 CLUSTERS_A_FACE = 3  # clusters that a face left over may join
+# Probability to belong below which a member is dropped, and above which a face left over joins. A
+# cluster was chosen as it is, so it takes more than doubt to drop a member.
+LEAST_TO_STAY, LEAST_TO_JOIN = 0.2, 0.5
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,7 @@ class Judged:
     measured: Measured
 
 
-def revise_members(
-    graph: Graph, labels: np.ndarray, predict: Callable[[Measured], np.ndarray], threshold: float = 0.5
-) -> np.ndarray:
+def revise_members(graph: Graph, labels: np.ndarray, predict: Callable[[Measured], np.ndarray]) -> np.ndarray:
     """Drop members that do not belong, and attach faces left over to the cluster they belong to most.
 
     `labels` int64 (N,) are clusters numbered from 0; `predict` gives each node's probability.
@@ -67,9 +68,9 @@ def revise_members(
         return labels
     rows, cluster, member, probability = (np.concatenate(column) for column in zip(*parts, strict=True))
     revised = labels.copy()
-    dropped = rows[member & (probability < threshold)]
+    dropped = rows[member & (probability < LEAST_TO_STAY)]
     revised[dropped] = labels.max() + 1 + np.arange(len(dropped))
-    joining = np.flatnonzero(~member & (probability > threshold))
+    joining = np.flatnonzero(~member & (probability > LEAST_TO_JOIN))
     joining = joining[np.argsort(probability[joining], kind="stable")]
     revised[rows[joining]] = cluster[joining]  # of several clusters the last, most probable one stays
     return np.unique(revised, return_inverse=True)[1]
@@ -81,7 +82,6 @@ def attach_faces(
     faces: np.ndarray,
     may_join: Callable[[np.ndarray, int, int], bool],
     predict: Callable[[Measured], np.ndarray],
-    threshold: float = 0.5,
 ) -> np.ndarray:
     """Attach faces that are left over, int64, each to the cluster that it belongs to most, if to any.
 
@@ -97,7 +97,7 @@ def attach_faces(
     probability = np.where(judged.member, 0, predict(judged.measured))
     labels = labels.copy()
     joined = set()
-    for pair in np.argsort(-probability, kind="stable")[: np.count_nonzero(probability > threshold)]:
+    for pair in np.argsort(-probability, kind="stable")[: np.count_nonzero(probability > LEAST_TO_JOIN)]:
         face, cluster = int(judged.rows[pair]), int(judged.cluster[pair])
         if face not in joined and may_join(labels, face, cluster):
             labels[face] = cluster
@@ -143,8 +143,9 @@ def judge_members(
         return see(judge_chunk(graph, labels, clusters, chunk, faces[here], place, rivals))
 
     judged = clusters.sizes[large] + np.diff(first_join)[large]
-    chunks = (large[chunk] for chunk in bounded_chunks(judged, NODES_AT_ONCE))
-    yield from in_threads(judge, chunks)
+    # Half as many as of proposals: of each face is read its rival cluster, too.
+    chunks = (large[chunk] for chunk in bounded_chunks(judged, NODES_AT_ONCE // 2))
+    yield from trimmed(in_threads(judge, chunks))
     graph.release()
 
 

@@ -22,10 +22,9 @@ from pipeline.measures import (
     single_faces,
 )
 from pipeline.membership import attach_faces, revise_members
-from pipeline.rows import UnitRows, graph_of_usable_rows, trim_heap
+from pipeline.rows import UnitRows, graph_of_usable_rows, trimmed
 from pipeline.select import select_clusters
 
-CHUNKS_A_TRIM = 16
 Predict = Callable[[Measured], np.ndarray]
 Score = Callable[[Graph, Iterable[Groups], Predict], Iterator[np.ndarray]]
 
@@ -109,10 +108,8 @@ def score_groups(
         for chunk in bounded_chunks(measured_sizes(groups), NODES_AT_ONCE)
     )
     with bar(sum(len(groups) for groups in levels), "scoring", "proposals") as progress:
-        for number, part in enumerate(score(graph, chunks, predict_iou)):
+        for part in trimmed(score(graph, chunks, predict_iou)):
             scores.append(part)
             progress.update(len(part))
-            if number % CHUNKS_A_TRIM == 0:
-                trim_heap()
     graph.release()  # not after each chunk: its faces lie everywhere, and so would be read anew each time
     return np.concatenate(scores)

@@ -32,8 +32,8 @@ def draw_people(
     unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Some of the people and faces, by one of the recipes below."""
-    recipes = (cap_people, large_people, transplant_people, transplant_people)
-    return recipes[rng.integers(len(recipes))](unit, labels, rng)
+    recipe = rng.choice(np.array(list(RECIPES)), p=list(RECIPES.values()))
+    return recipe(unit, labels, rng)
 
 
 def cap_people(
@@ -59,6 +59,19 @@ def large_people(
     return unit[kept], labels[kept]
 
 
+def few_people(
+    unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """One to three people with many faces: hardly any strangers to measure similarities against."""
+    people, sizes = np.unique(labels, return_counts=True)
+    large = people[sizes >= LARGE]
+    if not len(large):
+        return cap_people(unit, labels, rng)
+    some = rng.choice(large, min(int(rng.integers(1, 4)), len(large)), replace=False)
+    kept = capped(labels, some, 20, 1000, rng)
+    return unit[kept], labels[kept]
+
+
 def transplant_people(
     unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +84,8 @@ def transplant_people(
     donors = people[sizes >= LARGE]
     if not len(donors):
         return cap_people(unit, labels, rng)
-    places = rng.permutation(people[sizes < LARGE])
+    few = people[sizes < LARGE]
+    places = rng.permutation(few if len(few) else people)
     receivers = places[: int(np.exp(rng.uniform(np.log(3), np.log(60))))]
     others = places[len(receivers) : len(receivers) + int(np.exp(rng.uniform(0, np.log(2000))))]
     kept = np.isin(labels, others)
@@ -96,6 +110,10 @@ def capped(
     place = np.empty(len(order), np.int64)
     place[by_person] = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return order[place < caps[person]]
+
+
+RECIPES = {cap_people: 0.225, large_people: 0.225, few_people: 0.1, transplant_people: 0.45}
+"""Which people and faces a set has, and the share of draws that are made so."""
 
 
 def sharpen(unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

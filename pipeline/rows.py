@@ -5,14 +5,17 @@ the rows at int64 `index` as a new array. The system keeps in memory what it has
 """
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from pipeline.formats import release_pages
 
 BLOCK_ROWS = 8192
+PARTS_A_TRIM = 16
+Part = TypeVar("Part")
 
 
 def slices(count: int, size: int = BLOCK_ROWS) -> Iterator[slice]:
@@ -113,6 +116,14 @@ def release(rows: Rows) -> None:
     """Let the system take back the memory of rows that were read; of an array in memory, nothing."""
     if not isinstance(rows, np.ndarray):
         release_pages(rows.source)
+
+
+def trimmed(parts: Iterable[Part]) -> Iterator[Part]:
+    """The parts as they come, the heap trimmed now and then: what threads make of them is freed here."""
+    for number, part in enumerate(parts):
+        yield part
+        if number % PARTS_A_TRIM == 0:
+            trim_heap()
 
 
 def trim_heap() -> None:

@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 from conftest import make_people
 
-from pipeline.resample import SPACES, blur, capped, draw_set, offset, project, sharpen, transplant_people
+from pipeline.resample import (
+    RECIPES,
+    SPACES,
+    blur,
+    capped,
+    draw_set,
+    few_people,
+    offset,
+    project,
+    sharpen,
+    transplant_people,
+)
 
 
 @pytest.fixture
@@ -29,6 +40,23 @@ def test_draws_are_sound_differ_and_repeat_with_their_seed(labelled):
         again = draw_set(*labelled, np.random.default_rng(seed))
         np.testing.assert_array_equal(again[0], rows)
     assert len(counts) > 6
+
+
+@pytest.mark.parametrize("images", [2, 30])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_makes_a_set_whether_all_people_are_small_or_large(recipe, images):
+    people = make_people(people=20, images=images, dim=32)
+    usable = people.labels >= 0
+    for seed in range(5):
+        rows, labels = recipe(people.rows[usable], people.labels[usable], np.random.default_rng(seed))
+        assert len(rows) == len(labels) > 1
+
+
+def test_few_people_are_three_at_most_with_many_faces(labelled):
+    for seed in range(12):
+        _, persons = few_people(*labelled, np.random.default_rng(seed))
+        sizes = np.bincount(persons)
+        assert 1 <= np.count_nonzero(sizes) <= 3 and sizes[sizes > 0].min() >= 15
 
 
 def test_capped_takes_no_more_than_there_are_and_nobody_else(labelled):
