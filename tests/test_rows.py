@@ -1,8 +1,14 @@
 """Rows read when asked for are those that would have been read at once."""
 
+import sys
+
+from common.profile import memory
+
 import numpy as np
+import pytest
 from conftest import make_people
 
+from pipeline import rows as rows_module
 from pipeline.rows import UnitRows, UsableRows, release, slices, unit_rows
 
 
@@ -29,3 +35,20 @@ def test_usable_rows_are_chosen_and_converted():
 def test_slices_cover_everything_once():
     assert [(part.start, part.stop) for part in slices(7, 3)] == [(0, 3), (3, 6), (6, 7)]
     assert list(slices(0)) == []
+
+
+def test_parts_pass_as_they_are_and_the_heap_is_trimmed_now_and_then(monkeypatch):
+    trims = []
+    monkeypatch.setattr(rows_module, "trim_heap", lambda: trims.append(1))
+    count = 2 * rows_module.PARTS_A_TRIM + 1
+    assert list(rows_module.trimmed(iter(range(count)))) == list(range(count)) and len(trims) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read from /proc")
+def test_freed_memory_goes_back_to_the_system():
+    """Blocks too small for pages of their own, freed below one that stays, are what a heap keeps."""
+    held = [np.ones(2000) for _ in range(10_000)]
+    before, last = memory("RssAnon"), held[-1]
+    del held
+    rows_module.trim_heap()
+    assert before - memory("RssAnon") > 100 and last[0] == 1
