@@ -76,6 +76,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--peer", action="append", help="a peer to run (default: all); `none` runs ours alone"
     )
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="networks of `sh run_train.sh`")
+    parser.add_argument("--seed", type=cli.non_negative_int, default=SEED, help="that they were trained with")
     parser.add_argument("--processes", type=cli.positive_int, default=2, help="sets at work at once")
     add_shared(parser)
     return parser
@@ -114,7 +115,7 @@ def compare(job: tuple[str, str, int | None, argparse.Namespace]) -> Compared:
     torch.set_num_threads(1)
     faces = load(name, network, args.shared)
     if fold is not None:
-        faces = without_seen(faces, fold, args.shared)
+        faces = without_seen(faces, fold, args.shared, args.seed)
     started = time.monotonic()
     problem = train.pose_problem(faces.rows, faces.labels)
     found = find_people(problem.graph, problem.rounds, *predictors(args.weights, fold))
@@ -130,10 +131,10 @@ def compare(job: tuple[str, str, int | None, argparse.Namespace]) -> Compared:
     return Compared(faces.labels, results)
 
 
-def without_seen(faces: FaceSet, fold: int, shared: Path) -> FaceSet:
+def without_seen(faces: FaceSet, fold: int, shared: Path, seed: int = SEED) -> FaceSet:
     """The faces of people that the network of one fold never saw."""
     trained = load(TRAINED_ON, faces.network, shared)
-    seen = trained.names[train.divide_people(trained.labels, FOLDS, SEED) != fold]
+    seen = trained.names[train.divide_people(trained.labels, FOLDS, seed) != fold]
     kept = ~np.isin(faces.names, seen)
     labels = np.unique(faces.names[kept], return_inverse=True)[1]
     return FaceSet(faces.name, faces.network, faces.rows[kept], labels, faces.names[kept])
