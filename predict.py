@@ -121,9 +121,8 @@ def main(args: argparse.Namespace) -> None:
             with engine(args):
                 score = way_to_score(args, graph, predict_iou)
                 clusters = choose_clusters(graph, rounds, predict_iou, score)
-                del rounds
-                with step("revise members"):
-                    people = revise_members(graph, clusters, predict_member)
+                del rounds  # as `super_vertex` above
+                people = revise_members(graph, clusters, predict_member)
                 with step("correct"):
                     people = correct_people(
                         graph, people, on_usable_rows(corrections, features.usable), predict_member

@@ -22,7 +22,7 @@ from common.progress import track
 
 from datasets import NETWORKS, FaceSet, add_shared, load
 from oracle import join_groups
-from quality import SETS, folds_of, predictors, without_seen
+from quality import SETS, folds_of, predictors, unseen_by
 from raw_features import raw_predictor
 
 from pipeline.formats import Round
@@ -125,8 +125,7 @@ def drop_in_doubt(case: Case) -> np.ndarray:
 
     def predict(measured: Measured) -> np.ndarray:
         probability = predict_member(measured)
-        dropped = is_member(measured) & (probability < 0.5)
-        return np.where(dropped, 0, np.where(is_member(measured), 1, probability))
+        return np.where(is_member(measured), probability >= 0.5, probability)
 
     return case.revised(case.clusters, predict)
 
@@ -181,7 +180,7 @@ def is_member(measured: Measured) -> np.ndarray:
 def cases_of(faces: FaceSet, shared: Path) -> list[Case]:
     """A set as it is where nobody was seen, else in its parts."""
     folds = folds_of(faces.name)
-    parts = [faces if fold is None else without_seen(faces, fold, shared) for fold in folds]
+    parts = [unseen_by(fold, faces, shared) for fold in folds]
     return [
         Case(pose_problem(part.rows, part.labels), fold, faces.network, shared)
         for fold, part in zip(folds, parts, strict=True)

@@ -113,9 +113,7 @@ def compare(job: tuple[str, str, int | None, argparse.Namespace]) -> Compared:
     name, network, fold, args = job
     faiss.omp_set_num_threads(1)
     torch.set_num_threads(1)
-    faces = load(name, network, args.shared)
-    if fold is not None:
-        faces = without_seen(faces, fold, args.shared, args.seed)
+    faces = unseen_by(fold, load(name, network, args.shared), args.shared, args.seed)
     started = time.monotonic()
     problem = train.pose_problem(faces.rows, faces.labels)
     found = find_people(problem.graph, problem.rounds, *predictors(args.weights, fold))
@@ -131,8 +129,10 @@ def compare(job: tuple[str, str, int | None, argparse.Namespace]) -> Compared:
     return Compared(faces.labels, results)
 
 
-def without_seen(faces: FaceSet, fold: int, shared: Path, seed: int = SEED) -> FaceSet:
-    """The faces of people that the network of one fold never saw."""
+def unseen_by(fold: int | None, faces: FaceSet, shared: Path, seed: int = SEED) -> FaceSet:
+    """The faces of people that the network of one fold never saw; all of them for no fold."""
+    if fold is None:
+        return faces
     trained = load(TRAINED_ON, faces.network, shared)
     seen = trained.names[train.divide_people(trained.labels, FOLDS, seed) != fold]
     kept = ~np.isin(faces.names, seen)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from common.profile import step
 from common.progress import bar
 from common.threads import in_threads
 
@@ -60,7 +61,8 @@ def revise_members(graph: Graph, labels: np.ndarray, predict: Callable[[Measured
         return judged.rows, judged.cluster, judged.member, predict(judged.measured)
 
     parts = []
-    with bar(int((np.bincount(labels)[labels] >= CORE).sum()), "revising members", "faces") as progress:
+    faces = int((np.bincount(labels)[labels] >= CORE).sum())
+    with step("revise members"), bar(faces, "revising members", "faces") as progress:
         for part in judge_members(graph, labels, probabilities):
             parts.append(part)
             progress.update(int(part[2].sum()))

@@ -47,16 +47,13 @@ def find_people(
     rounds: list[Round],
     predict_iou: Predict,
     predict_member: Predict,
-    score: Score = score_here,
 ) -> np.ndarray:
     """The person of each face of the graph, int64 (N,), numbered from 0.
 
     `predict_iou` maps measures to each proposal's IoU, `predict_member` to each node's probability
-    to belong; `score` says where the proposals are scored.
+    to belong.
     """
-    clusters = choose_clusters(graph, rounds, predict_iou, score)
-    with step("revise members"):
-        return revise_members(graph, clusters, predict_member)
+    return revise_members(graph, choose_clusters(graph, rounds, predict_iou), predict_member)
 
 
 def correct_people(
@@ -81,7 +78,7 @@ def correct_people(
 def choose_clusters(
     graph: Graph, rounds: list[Round], predict_iou: Predict, score: Score = score_here
 ) -> np.ndarray:
-    """Choose among the proposals; int64 (N,), numbered from 0."""
+    """Choose among the proposals; int64 (N,), numbered from 0. `score` says where they are scored."""
     scores, single_scores = score_rounds(graph, rounds, predict_iou, score)
     with step("select"):
         return select_clusters(rounds, scores, single_scores)
