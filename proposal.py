@@ -169,7 +169,7 @@ def search(args: argparse.Namespace, features: Features, k: int) -> tuple[dict[s
 
         return DESCRIBED, found_in_shards(features, k + 1, args.shards)
     search = make_search(args.search, features.rows, features.usable, k)
-    blocks = unit_blocks(features.rows, features.usable)
+    blocks = unit_blocks(features.rows, features.usable, search.queries_at_once)
     return search.described(), (search.find(block, k + 1) for block in blocks)
 
 

@@ -3,16 +3,26 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from common.threads import in_threads
+from common.threads import in_threads, usable_cores
 
 import faiss
 import numpy as np
 
+from pipeline.cells import (
+    MOST_AT_ONCE,
+    QUERIES_AT_ONCE,
+    TRAINING_ROWS_A_CELL,
+    least_probes,
+    make_cells,
+    nearest_in_cells,
+    number_of_cells,
+)
 from pipeline.formats import release_pages
 from pipeline.gpu import Find, Found, find_on_gpu, has_gpu
-from pipeline.rows import slices, unit_blocks, unit_rows
+from pipeline.rows import BLOCK_ROWS, slices, unit_blocks, unit_rows
 
 NEIGHBORS = 80
 QUERY_VALUES = 1 << 17  # in the queries that a thread takes at once: fewer, and faiss is slower
@@ -23,20 +33,21 @@ MOST_EXACT = 2.5e12  # multiplications that exact search may cost: 100,000 rows 
 MOST_EXACT_ON_GPU = 1e16  # 6 million rows of 256 dimensions
 LEAST_RECALL = 0.98
 RECALL_QUERIES = 500
-CELLS_A_ROOT = 8  # cells of IVF over the root of the number of rows: about as many as people
-TRAINING_ROWS_A_CELL = 40
+MOST_COMPARED = 0.4  # of all rows: with more, IVF takes about as long as exact search
 HNSW_LINKS = 32
 
 
 @dataclass(frozen=True)
 class Search:
     """A way to find neighbors: `find(queries, k)` returns cosines and rows, (Q, k), -1 where too few
-    are found. `recall` is its measured share of the true neighbors, `effort` what gives it."""
+    are found, quickest with `queries_at_once`. `recall` is its measured share of the true neighbors,
+    `effort` what gives it."""
 
     method: str
     find: Find
     recall: float = 1.0
     effort: int = 0
+    queries_at_once: int = BLOCK_ROWS
 
     def described(self) -> dict[str, Any]:
         """What the manifest says of the search."""
@@ -104,30 +115,29 @@ def ties_by_row(found: np.ndarray, cosines: np.ndarray) -> tuple[np.ndarray, np.
 def make_search(method: str, rows: np.ndarray, usable: np.ndarray, k: int) -> Search:
     """Prepare the search of `method`, one of SEARCHES, over the usable rows of float32 (N, D).
 
-    `auto` is exact where that is quick, else IVF. The effort of an approximate search is raised
-    until LEAST_RECALL is reached on a sample of rows, compared with exact search.
+    `auto` is exact where that is quick, else IVF, unless its queries would be compared with so much
+    that exact search is as quick. The effort of an approximate search is the least that reaches
+    LEAST_RECALL on a sample of rows, compared with exact search.
     """
+    chosen = method
     if method == "auto":
         cost = float(np.count_nonzero(usable)) ** 2 * rows.shape[1]
-        method = "exact" if cost <= (MOST_EXACT_ON_GPU if has_gpu() else MOST_EXACT) else "ivf"
-    if method == "exact":
+        chosen = "exact" if cost <= (MOST_EXACT_ON_GPU if has_gpu() else MOST_EXACT) else "ivf"
+    if chosen == "exact":
         return exact_search(unit_rows(rows, usable))
-    index = INDEXES[method](rows, usable)
-    sample, nearest = sample_exactly(rows, usable, k)
-    for effort in index.efforts:
-        cosines, _ = index.find(sample, k + 1, effort)
-        # By cosine, not by row: of equal ones either is right.
-        recall = float((cosines >= nearest[:, -1:] - 1e-6).mean())
-        if recall >= LEAST_RECALL:
-            break
+    index = INDEXES[chosen](rows, usable)
+    effort, recall, compared = index.least_effort(*sample_exactly(rows, usable, k + 1))
+    if method == "auto" and compared > MOST_COMPARED:
+        del index  # it holds the rows as well
+        return exact_search(unit_rows(rows, usable))
 
-    def find(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def find(queries: np.ndarray, k: int) -> Found:
         cosines, found = index.find(queries, k, effort)
         if len(short := np.flatnonzero(found[:, -1] < 0)):
             cosines[short], found[short] = index.find_all(queries[short], k)
         return cosines, found
 
-    return Search(method, find, recall, effort)
+    return Search(chosen, find, recall, effort, index.queries_at_once)
 
 
 def exact_search(unit: np.ndarray) -> Search:
@@ -169,17 +179,23 @@ def nearest_rows(queries: np.ndarray, unit: np.ndarray, k: int, threads: int | N
     return cosines, found
 
 
-def sample_exactly(rows: np.ndarray, usable: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """RECALL_QUERIES rows (Q, D), and the cosines of their k + 1 nearest, themselves among them."""
+def sample_exactly(rows: np.ndarray, usable: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """RECALL_QUERIES rows (Q, D), and the cosines and rows of their k nearest, themselves among them."""
     picked = np.zeros(len(rows), bool)
     picked[sample_of(usable, RECALL_QUERIES)] = True
     sample = unit_rows(rows, picked)
-    nearest = np.empty((len(sample), 0), np.float32)
+    cosines, nearest = np.empty((len(sample), 0), np.float32), np.empty((len(sample), 0), np.int64)
+    done = 0
     for block in unit_blocks(rows, usable):
-        cosines = np.concatenate([nearest, sample @ block.T], axis=1)
-        width = min(k + 1, cosines.shape[1])
-        nearest = -np.partition(-cosines, width - 1, axis=1)[:, :width]
-    return sample, -np.sort(-nearest, axis=1)
+        numbers = np.broadcast_to(np.arange(done, done + len(block)), (len(sample), len(block)))
+        cosines = np.concatenate([cosines, sample @ block.T], axis=1)
+        nearest = np.concatenate([nearest, numbers], axis=1)
+        best = np.argpartition(-cosines, min(k, cosines.shape[1]) - 1, axis=1)[:, :k]
+        cosines = np.take_along_axis(cosines, best, axis=1)
+        nearest = np.take_along_axis(nearest, best, axis=1)
+        done += len(block)
+    best = np.argsort(-cosines, axis=1)
+    return sample, np.take_along_axis(cosines, best, axis=1), np.take_along_axis(nearest, best, axis=1)
 
 
 def sample_of(usable: np.ndarray, count: int) -> np.ndarray:
@@ -190,31 +206,31 @@ def sample_of(usable: np.ndarray, count: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Index:
-    """An approximate index: `find(queries, k, effort)`, the efforts to try, rising, and `find_all`,
-    which compares with every row."""
+    """An approximate index: `find(queries, k, effort)`; `find_all`, which compares with every row;
+    `least_effort(sample, cosines, rows)`, from queries and what is truly nearest to them: the effort that
+    reaches LEAST_RECALL, the recall, and the share of all rows that a query is compared with, or NaN."""
 
-    find: Callable[[np.ndarray, int, int], tuple[np.ndarray, np.ndarray]]
-    efforts: list[int]
+    find: Callable[[np.ndarray, int, int], Found]
     find_all: Find
+    least_effort: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[int, float, float]]
+    queries_at_once: int = BLOCK_ROWS
 
 
 def ivf_index(rows: np.ndarray, usable: np.ndarray) -> Index:
     """Rows by cell of a k-means partition; the effort is the number of cells a query looks into."""
-    count, dim = int(np.count_nonzero(usable)), rows.shape[1]
-    cells = max(1, min(int(CELLS_A_ROOT * count**0.5), count // TRAINING_ROWS_A_CELL))
-    picked = np.zeros(len(rows), bool)
-    picked[sample_of(usable, TRAINING_ROWS_A_CELL * cells)] = True
-    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, cells, faiss.METRIC_INNER_PRODUCT)
-    index.cp.niter = 6
-    index.train(unit_rows(rows, picked))
-    for block in unit_blocks(rows, usable):
-        index.add(block)
+    count = number_of_cells(int(np.count_nonzero(usable)))
+    cells = make_cells(rows, usable, sample_of(usable, TRAINING_ROWS_A_CELL * count))
 
-    def find(queries: np.ndarray, k: int, effort: int) -> tuple[np.ndarray, np.ndarray]:
-        parameters = faiss.SearchParametersIVF(nprobe=effort)  # type: ignore[call-arg]
-        return index.search(queries, k, params=parameters)
+    def find_all(queries: np.ndarray, k: int) -> Found:
+        cosines, places = nearest_rows(queries, cells.rows, k)
+        return cosines, cells.row_of[places]
 
-    return Index(find, rising(4, cells), lambda queries, k: find(queries, k, cells))
+    return Index(
+        partial(nearest_in_cells, cells),
+        find_all,
+        lambda sample, _, nearest: least_probes(cells, sample, nearest, LEAST_RECALL),
+        min(QUERIES_AT_ONCE * usable_cores(), MOST_AT_ONCE),
+    )
 
 
 def hnsw_index(rows: np.ndarray, usable: np.ndarray) -> Index:
@@ -232,8 +248,19 @@ def hnsw_index(rows: np.ndarray, usable: np.ndarray) -> Index:
         parameters = faiss.SearchParametersHNSW(efSearch=effort)  # type: ignore[attr-defined]
         return index.search(queries, k, params=parameters)
 
+    def least_effort(
+        sample: np.ndarray, cosines: np.ndarray, nearest: np.ndarray
+    ) -> tuple[int, float, float]:
+        for effort in rising(128, 4096):
+            found, _ = find(sample, nearest.shape[1], effort)
+            # By cosine, not by row: of equal ones either is right.
+            recall = float((found >= cosines[:, -1:] - 1e-6).mean())
+            if recall >= LEAST_RECALL:
+                break
+        return effort, recall, float("nan")
+
     return Index(
-        find, rising(128, 4096), lambda queries, k: faiss.downcast_index(index.storage).search(queries, k)
+        find, lambda queries, k: faiss.downcast_index(index.storage).search(queries, k), least_effort
     )
 
 

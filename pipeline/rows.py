@@ -33,9 +33,9 @@ def scales(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return largest, np.linalg.norm(block / largest, axis=1, keepdims=True)
 
 
-def unit_blocks(rows: np.ndarray, usable: np.ndarray) -> Iterator[np.ndarray]:
-    """The usable rows scaled to length one, float32, in blocks of BLOCK_ROWS rows of the file or fewer."""
-    for part in slices(len(rows)):
+def unit_blocks(rows: np.ndarray, usable: np.ndarray, size: int = BLOCK_ROWS) -> Iterator[np.ndarray]:
+    """The usable rows scaled to length one, float32, in blocks of `size` rows of the file or fewer."""
+    for part in slices(len(rows), size):
         block = np.asarray(rows[part])[usable[part]]
         for scale in scales(block):
             block /= scale

@@ -115,6 +115,9 @@ def test_search_is_approximate_only_where_exact_is_slow(unit, monkeypatch):
     assert make_search("auto", unit, usable, 5).method == "exact"
     monkeypatch.setattr(graph, "MOST_EXACT", 1000)
     assert make_search("auto", unit, usable, 5).method == "ivf"
+    monkeypatch.setattr(graph, "MOST_COMPARED", 0.0)  # IVF would take as long
+    assert make_search("auto", unit, usable, 5).method == "exact"
+    assert make_search("ivf", unit, usable, 5).method == "ivf"
 
 
 def test_efforts_rise_by_a_quarter_up_to_the_last():
