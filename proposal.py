@@ -34,7 +34,7 @@ from pipeline.formats import (
 )
 from pipeline.graph import NEIGHBORS, SEARCHES, Found, fill_graph, make_search
 from pipeline.merge import MAX_SIZE, ROUNDS, THRESHOLD, Linking, propose, rows_of_rounds
-from pipeline.rows import UnitRows, graph_of_usable_rows, slices, unit_blocks
+from pipeline.rows import UnitRows, graph_of_usable_rows, slices, trim_heap, unit_blocks
 
 EXAMPLES = """  sh run_proposal.sh
   sh run_proposal.sh --features val_mobilefacenet.bin --dim 128
@@ -125,6 +125,7 @@ def main(args: argparse.Namespace) -> None:
             with step("search"), bar(int(usable.sum()), "affinity graph", "faces") as progress:
                 fill_graph(results, usable, neighbors, similarities, progress.update)
             del results
+            trim_heap()
             with step("calibrate"):
                 unit = UnitRows(features.rows, usable)
                 if len(unit) > 1 and all((unit[part] == unit[:1]).all() for part in slices(len(unit))):

@@ -10,7 +10,6 @@ than a twentieth of the first run's memory is gained after it.
 """
 
 import argparse
-import ctypes
 import gc
 import hashlib
 import sys
@@ -32,6 +31,7 @@ from synthetic import write_features
 import predict
 import proposal
 from pipeline.files import digest_file
+from pipeline.rows import trim_heap
 
 GAIN = 1.05  # of the memory held after the first run
 EXAMPLES = """  python benchmarks/soak.py
@@ -51,7 +51,7 @@ def run_stage(stage: object, *arguments: str | Path) -> tuple[float, float]:
 def held() -> float:
     """Memory in MB that is still held when everything that is free has gone back to the system."""
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
+    trim_heap()
     return memory("RssAnon")
 
 

@@ -35,6 +35,8 @@ from common.profile import memory
 from common.progress import say
 from common.threads import usable_cores
 
+from floors import BATCH
+
 from pipeline.filelist import read_filelist
 
 SIZES = (13_000, 50_000, 200_000)
@@ -142,15 +144,18 @@ def measure_size(faces: int, cwd: Path) -> Size:
 
 def measure_extraction(filelist: Path, cwd: Path) -> list[Goal]:
     """The first stage, without its start, beside its floors and goals."""
-    one = cwd / "one.txt"
+    few = cwd / "few.txt"
     paths = read_filelist(filelist).paths
-    one.write_text(f"{paths[0].resolve()}\n")
+    begun = BATCH * usable_cores()  # a batch for each thread: the floors are warmed up, too
+    if len(paths) <= begun:
+        raise InputError(f"{filelist}: has {len(paths)} images: more than {begun} are needed to time them")
+    few.write_text("".join(f"{path.resolve()}\n" for path in paths[:begun]))
     script = REPOSITORY / "extract.py"
-    start = quickest(RUNS, script, one, "--restart", "--output", cwd / "one.bin", cwd=cwd)
+    start = quickest(RUNS, script, few, "--restart", "--output", cwd / "few.bin", cwd=cwd)
     alone = floor("network", filelist.resolve(), cwd=cwd)
     whole = quickest(RUNS, script, filelist.resolve(), "--restart", "--output", cwd / "faces.bin", cwd=cwd)
-    image = (whole.seconds - start.seconds) / (len(paths) - 1)
-    image_processor = (whole.processor - start.processor) / (len(paths) - 1)
+    image = (whole.seconds - start.seconds) / (len(paths) - begun)
+    image_processor = (whole.processor - start.processor) / (len(paths) - begun)
     say(
         f"an image, ms: extraction {1e3 * image:.2f} (processor {1e3 * image_processor:.2f}), bare forward "
         f"{1e3 * alone['forward']:.2f} ({1e3 * alone['forward_processor']:.2f}); GFLOP/s: forward "
