@@ -20,7 +20,9 @@ TRAINING_ROWS_A_CELL = 20
 ROUNDS = 3  # of k-means
 QUERIES_AT_ONCE = 16384  # for each thread: enough of them look into one cell
 MOST_AT_ONCE = 1 << 17  # for all threads: half a gigabyte
-PROBES_AT_ONCE = 1 << 22  # pairs of a query and a cell, for each thread: bounds the memory
+# For each thread, to bound the memory: pairs of a query and a cell, and of a query and a row in a cell,
+# which may hold most rows where most are alike.
+PROBES_AT_ONCE, PRODUCTS_AT_ONCE = 1 << 22, 1 << 24
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,10 @@ def search_together(cells: Cells, queries: np.ndarray, k: int, probes: int) -> t
     heap = faiss.ResultHeap(len(queries), k, keep_max=True)
     for cell in np.flatnonzero(np.diff(looking.indptr) * np.diff(cells.bounds)):
         here = looking.indices[looking.indptr[cell] : looking.indptr[cell + 1]]
-        rows = slice(cells.bounds[cell], cells.bounds[cell + 1])
-        heap.add_result_subset(here, products(queries[here], cells.rows[rows]), cells.row_of[rows])
+        first, last = cells.bounds[cell], cells.bounds[cell + 1]
+        for part in slices(last - first, max(1, PRODUCTS_AT_ONCE // len(here))):
+            rows = slice(first + part.start, first + part.stop)
+            heap.add_result_subset(here, products(queries[here], cells.rows[rows]), cells.row_of[rows])
     heap.finalize()
     return heap.D, heap.I
 

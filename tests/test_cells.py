@@ -31,10 +31,11 @@ def test_cells_hold_each_row_once_and_in_the_cell_nearest_to_it(divided):
 
 
 @pytest.mark.parametrize("probes", [1, 3, None])
-@pytest.mark.parametrize("at_once", [1 << 22, 50])
+@pytest.mark.parametrize("at_once", [None, 50])
 def test_a_query_finds_the_best_of_the_cells_it_looks_into(divided, probes, at_once, monkeypatch):
     unit, cells = divided
-    monkeypatch.setattr(cells_module, "PROBES_AT_ONCE", at_once)
+    for bound in ("PROBES_AT_ONCE", "PRODUCTS_AT_ONCE"):
+        monkeypatch.setattr(cells_module, bound, at_once or getattr(cells_module, bound))
     probes = probes or cells.centroids.ntotal
     queries, k = unit[:130], 30
     cosines, found = nearest_in_cells(cells, queries, k, probes)
@@ -48,6 +49,15 @@ def test_a_query_finds_the_best_of_the_cells_it_looks_into(divided, probes, at_o
     rows = np.where(there, found, 0)
     np.testing.assert_allclose(np.take_along_axis(expected, rows, axis=1)[there], best[there], atol=1e-6)
     assert all(len(set(row[row >= 0])) == (row >= 0).sum() for row in found)
+
+
+@pytest.mark.parametrize("count", [1, 2, 30, 500])
+def test_rows_that_are_all_alike_can_be_divided(count):
+    rows = np.tile(np.float32([[3, 4]]), (count, 1))
+    cells = make_cells(rows, np.ones(count, bool), np.arange(count))
+    cosines, found = nearest_in_cells(cells, cells.rows[:2], 1, cells.centroids.ntotal)
+    np.testing.assert_allclose(cosines, 1, atol=1e-6)
+    assert ((found >= 0) & (found < count)).all()
 
 
 def test_the_least_probes_find_the_share_asked_for_and_fewer_do_not(divided):
