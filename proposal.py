@@ -80,7 +80,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--search",
         choices=SEARCHES,
         default="auto",
-        help="how neighbors are found; auto: exactly up to some 100,000 faces, then by ivf where it is quicker",
+        help="how neighbors are found; auto: exactly up to some 100,000 faces, then by ivf where quicker",
     )
     add_engine_options(parser)
     parser.add_argument(
