@@ -35,15 +35,14 @@ from common.profile import memory
 from common.progress import say
 from common.threads import usable_cores
 
-from floors import BATCH
+from floors import BATCH, RUNS
 
 from pipeline.filelist import read_filelist
 
 SIZES = (13_000, 50_000, 200_000)
 LARGE = 584_013  # the images of MS-Celeb-1M that published systems are timed on
 DIM = 256
-RUNS = 3  # of what is short, the quickest counts, as it does in the floors
-SHORT = 50_000  # faces
+SHORT = 50_000  # faces; of RUNS the quickest counts, as it does in the floors
 POLL = 0.05  # seconds between looks at a process's memory
 SHARED = REPOSITORY.parent / "shared"
 EXAMPLES = """  python benchmarks/speed.py

@@ -14,7 +14,8 @@ import faiss
 import numpy as np
 from scipy import sparse
 
-from pipeline.rows import slices, unit_blocks, unit_rows
+from pipeline.gpu import Found
+from pipeline.rows import slices, unit_blocks, unit_sample
 
 TRAINING_ROWS_A_CELL = 20
 ROUNDS = 3  # of k-means
@@ -41,15 +42,13 @@ class Cells:
     centroids: faiss.Index
 
 
-def make_cells(rows: np.ndarray, usable: np.ndarray, sample: np.ndarray) -> Cells:
-    """Divide the usable rows of float32 (N, D); k-means learns from the rows at `sample`."""
-    picked = np.zeros(len(rows), bool)
-    picked[sample] = True
+def make_cells(rows: np.ndarray, usable: np.ndarray) -> Cells:
+    """Divide the usable rows of float32 (N, D); k-means learns from a sample of them."""
     count, dim = int(np.count_nonzero(usable)), rows.shape[1]
     kmeans = faiss.Kmeans(
         dim, number_of_cells(count), niter=ROUNDS, spherical=True, min_points_per_centroid=1
     )
-    kmeans.train(unit_rows(rows, picked))
+    kmeans.train(unit_sample(rows, usable, TRAINING_ROWS_A_CELL * kmeans.k))
     nearest = (kmeans.index.search(block, 1)[1][:, 0] for block in unit_blocks(rows, usable))
     cell_of = np.concatenate(list(nearest))
     row_of = np.argsort(cell_of, kind="stable")
@@ -84,7 +83,12 @@ def least_probes(
     return probes, float((needed <= probes).mean()), float(compared)
 
 
-def nearest_in_cells(cells: Cells, queries: np.ndarray, k: int, probes: int) -> tuple[np.ndarray, np.ndarray]:
+def queries_at_once() -> int:
+    """With how many `nearest_in_cells` is quickest: enough for every thread."""
+    return min(QUERIES_AT_ONCE * usable_cores(), MOST_AT_ONCE)
+
+
+def nearest_in_cells(cells: Cells, queries: np.ndarray, k: int, probes: int) -> Found:
     """Cosines float32 and rows int64, (Q, k), nearest to `queries` in the `probes` cells nearest to each.
 
     Best first; rows of -1 where those cells hold fewer than k.
@@ -102,7 +106,7 @@ def nearest_in_cells(cells: Cells, queries: np.ndarray, k: int, probes: int) -> 
     return cosines, found
 
 
-def search_together(cells: Cells, queries: np.ndarray, k: int, probes: int) -> tuple[np.ndarray, np.ndarray]:
+def search_together(cells: Cells, queries: np.ndarray, k: int, probes: int) -> Found:
     """What `nearest_in_cells` finds, on the calling thread, cell by cell."""
     _, probed = cells.centroids.search(queries, probes)
     starts = np.arange(0, probed.size + 1, probes)
@@ -112,10 +116,11 @@ def search_together(cells: Cells, queries: np.ndarray, k: int, probes: int) -> t
     heap = faiss.ResultHeap(len(queries), k, keep_max=True)
     for cell in np.flatnonzero(np.diff(looking.indptr) * np.diff(cells.bounds)):
         here = looking.indices[looking.indptr[cell] : looking.indptr[cell + 1]]
+        asking = queries[here]
         first, last = cells.bounds[cell], cells.bounds[cell + 1]
         for part in slices(last - first, max(1, PRODUCTS_AT_ONCE // len(here))):
             rows = slice(first + part.start, first + part.stop)
-            heap.add_result_subset(here, products(queries[here], cells.rows[rows]), cells.row_of[rows])
+            heap.add_result_subset(here, products(asking, cells.rows[rows]), cells.row_of[rows])
     heap.finalize()
     return heap.D, heap.I
 

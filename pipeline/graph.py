@@ -6,23 +6,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from common.threads import in_threads, usable_cores
+from common.threads import in_threads
 
 import faiss
 import numpy as np
 
-from pipeline.cells import (
-    MOST_AT_ONCE,
-    QUERIES_AT_ONCE,
-    TRAINING_ROWS_A_CELL,
-    least_probes,
-    make_cells,
-    nearest_in_cells,
-    number_of_cells,
-)
+from pipeline.cells import least_probes, make_cells, nearest_in_cells, queries_at_once
 from pipeline.formats import release_pages
 from pipeline.gpu import Find, Found, find_on_gpu, has_gpu
-from pipeline.rows import BLOCK_ROWS, slices, unit_blocks, unit_rows
+from pipeline.rows import BLOCK_ROWS, slices, unit_blocks, unit_rows, unit_sample
 
 NEIGHBORS = 80
 QUERY_VALUES = 1 << 17  # in the queries that a thread takes at once: fewer, and faiss is slower
@@ -181,27 +173,14 @@ def nearest_rows(queries: np.ndarray, unit: np.ndarray, k: int, threads: int | N
 
 def sample_exactly(rows: np.ndarray, usable: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """RECALL_QUERIES rows (Q, D), and the cosines and rows of their k nearest, themselves among them."""
-    picked = np.zeros(len(rows), bool)
-    picked[sample_of(usable, RECALL_QUERIES)] = True
-    sample = unit_rows(rows, picked)
-    cosines, nearest = np.empty((len(sample), 0), np.float32), np.empty((len(sample), 0), np.int64)
+    sample = unit_sample(rows, usable, RECALL_QUERIES)
+    heap = faiss.ResultHeap(len(sample), k, keep_max=True)
     done = 0
     for block in unit_blocks(rows, usable):
-        numbers = np.broadcast_to(np.arange(done, done + len(block)), (len(sample), len(block)))
-        cosines = np.concatenate([cosines, sample @ block.T], axis=1)
-        nearest = np.concatenate([nearest, numbers], axis=1)
-        best = np.argpartition(-cosines, min(k, cosines.shape[1]) - 1, axis=1)[:, :k]
-        cosines = np.take_along_axis(cosines, best, axis=1)
-        nearest = np.take_along_axis(nearest, best, axis=1)
+        heap.add_result_subset(np.arange(len(sample)), sample @ block.T, np.arange(done, done + len(block)))
         done += len(block)
-    best = np.argsort(-cosines, axis=1)
-    return sample, np.take_along_axis(cosines, best, axis=1), np.take_along_axis(nearest, best, axis=1)
-
-
-def sample_of(usable: np.ndarray, count: int) -> np.ndarray:
-    """`count` usable rows or all there are, ascending, the same ones in every run."""
-    candidates = np.flatnonzero(usable)
-    return np.sort(np.random.default_rng(0).choice(candidates, min(count, len(candidates)), replace=False))
+    heap.finalize()
+    return sample, heap.D, heap.I
 
 
 @dataclass(frozen=True)
@@ -218,8 +197,7 @@ class Index:
 
 def ivf_index(rows: np.ndarray, usable: np.ndarray) -> Index:
     """Rows by cell of a k-means partition; the effort is the number of cells a query looks into."""
-    count = number_of_cells(int(np.count_nonzero(usable)))
-    cells = make_cells(rows, usable, sample_of(usable, TRAINING_ROWS_A_CELL * count))
+    cells = make_cells(rows, usable)
 
     def find_all(queries: np.ndarray, k: int) -> Found:
         cosines, places = nearest_rows(queries, cells.rows, k)
@@ -229,7 +207,7 @@ def ivf_index(rows: np.ndarray, usable: np.ndarray) -> Index:
         partial(nearest_in_cells, cells),
         find_all,
         lambda sample, _, nearest: least_probes(cells, sample, nearest, LEAST_RECALL),
-        min(QUERIES_AT_ONCE * usable_cores(), MOST_AT_ONCE),
+        queries_at_once(),
     )
 
 

@@ -53,6 +53,15 @@ def unit_rows(rows: np.ndarray, usable: np.ndarray) -> np.ndarray:
     return unit
 
 
+def unit_sample(rows: np.ndarray, usable: np.ndarray, count: int) -> np.ndarray:
+    """`count` usable rows or all there are, of length one, ascending, the same ones in every run."""
+    candidates = np.flatnonzero(usable)
+    chosen = np.random.default_rng(0).choice(candidates, min(count, len(candidates)), replace=False)
+    picked = np.zeros(len(rows), bool)
+    picked[chosen] = True
+    return unit_rows(rows, picked)
+
+
 class SourceRows:
     """What both classes share: the rows `row_of`, int64 (N,), of the array `source`."""
 

@@ -13,7 +13,7 @@ def divided():
     """Unit rows with one of zeros left out, and their cells."""
     rows = make_people(people=60, images=20, noise=0.6).rows
     usable = rows.any(axis=1)
-    cells = make_cells(rows, usable, np.flatnonzero(usable))
+    cells = make_cells(rows, usable)
     unit = rows[usable] / np.linalg.norm(rows[usable], axis=1, keepdims=True)
     return unit, cells
 
@@ -54,7 +54,7 @@ def test_a_query_finds_the_best_of_the_cells_it_looks_into(divided, probes, at_o
 @pytest.mark.parametrize("count", [1, 2, 30, 500])
 def test_rows_that_are_all_alike_can_be_divided(count):
     rows = np.tile(np.float32([[3, 4]]), (count, 1))
-    cells = make_cells(rows, np.ones(count, bool), np.arange(count))
+    cells = make_cells(rows, np.ones(count, bool))
     cosines, found = nearest_in_cells(cells, cells.rows[:2], 1, cells.centroids.ntotal)
     np.testing.assert_allclose(cosines, 1, atol=1e-6)
     assert ((found >= 0) & (found < count)).all()
