@@ -34,34 +34,25 @@ def folder(tmp_path_factory):
     return folder
 
 
+# Small pieces, so that runs have several, and one thread, so that they end in order.
+PIECES = ("--batch-size", "4", "--workers", "1")
+
+
 @pytest.fixture
-def extract(tmp_path):
-    """Run extract.py into the test's own folder; returns the finished process."""
+def extract(stage, tmp_path, monkeypatch):
+    """Run extract.py into the test's own folder, in this process; returns how it ended."""
+    monkeypatch.chdir(tmp_path)
 
     def run(filelist, *options, check=True):
-        done = subprocess.run(
-            command(filelist, *options), cwd=tmp_path, capture_output=True, text=True, timeout=300
-        )
-        assert not check or done.returncode == 0, done.stderr
+        done = stage("extract", filelist, *PIECES, *options)
+        assert not check or done.code == 0, done.err
         return done
 
     return run
 
 
-def command(filelist, *options):
-    script = REPOSITORY / "extract.py"
-    return [
-        sys.executable,
-        "-W",
-        "ignore",
-        str(script),
-        str(filelist),
-        "--batch-size",
-        "4",
-        "--workers",
-        "1",
-        *options,
-    ]
+def command(filelist):
+    return [sys.executable, "-W", "ignore", str(REPOSITORY / "extract.py"), str(filelist), *PIECES]
 
 
 def rows(path, dim=128):
@@ -99,23 +90,23 @@ def test_unreadable_images_leave_rows_of_zeros_where_they_stand(folder, extract,
     assert [entry["row"] for entry in unreadable] == [1, 2, 3]
     assert [entry["path"] for entry in unreadable] == ["broken.jpg", "pipe.jpg", "missing.jpg"]
     assert "not a regular file" in unreadable[1]["reason"]
-    assert "5 images, 3 of them unreadable" in done.stdout.splitlines()[-1]
+    assert "5 images, 3 of them unreadable" in done.out.splitlines()[-1]
 
 
 def test_strict_and_nothing_readable_are_errors(folder, extract, tmp_path):
     (tmp_path / "list.txt").write_text(f"{folder / 'face 0.jpg'}\nmissing.jpg\n")
     done = extract(tmp_path / "list.txt", "--strict", check=False)
-    assert (done.returncode, "missing.jpg: not found" in done.stderr) == (3, True)
+    assert (done.code, "missing.jpg: not found" in done.err) == (3, True)
     (tmp_path / "list.txt").write_text("missing.jpg\n")
     done = extract(tmp_path / "list.txt", check=False)
-    assert done.returncode == 3 and "no image could be read" in done.stderr
-    assert not (tmp_path / "feature.bin").exists() and done.stderr.count("\n") == 1
+    assert done.code == 3 and "no image could be read" in done.err
+    assert not (tmp_path / "feature.bin").exists() and done.err.count("\n") == 1
 
 
 def test_a_finished_output_is_not_computed_again(folder, extract, tmp_path, undisturbed):
     extract(folder / "faces.txt")
     before = (tmp_path / "feature.bin").stat().st_mtime_ns
-    assert "is done already" in extract(folder / "faces.txt").stdout
+    assert "is done already" in extract(folder / "faces.txt").out
     assert (tmp_path / "feature.bin").stat().st_mtime_ns == before
     extract(folder / "faces.txt", "--restart")
     assert (tmp_path / "feature.bin").read_bytes() == undisturbed
@@ -127,7 +118,7 @@ def test_of_a_grown_list_only_the_new_lines_are_computed(folder, extract, tmp_pa
     extract(tmp_path / "list.txt")
     first = rows(tmp_path).copy()
     (tmp_path / "list.txt").write_text("\n".join(names))
-    assert f"{FACES} images" in extract(tmp_path / "list.txt").stdout
+    assert f"{FACES} images" in extract(tmp_path / "list.txt").out
     np.testing.assert_array_equal(rows(tmp_path)[:20], first)
     assert (tmp_path / "feature.bin").read_bytes() == undisturbed
     assert meta(tmp_path)["count"] == FACES
@@ -144,7 +135,7 @@ def test_another_list_is_computed_anew(folder, extract, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_runs_go_on_and_end_in_the_same_bytes(folder, start_process, tmp_path, undisturbed):
+def test_killed_runs_go_on_and_end_in_the_same_bytes(folder, extract, start_process, tmp_path, undisturbed):
     rng = np.random.default_rng(0)
     part = tmp_path / ".feature.bin.part"
     killed = resumed = 0
@@ -163,13 +154,15 @@ def test_killed_runs_go_on_and_end_in_the_same_bytes(folder, start_process, tmp_
             (tmp_path / "feature.bin").unlink()  # and begin anew
         process.wait()
     assert resumed
-    subprocess.run(command(folder / "faces.txt"), cwd=tmp_path, check=True, capture_output=True)
+    extract(folder / "faces.txt")
     assert (tmp_path / "feature.bin").read_bytes() == undisturbed
     assert sorted(path.name for path in tmp_path.iterdir()) == ["feature.bin", "feature.json"]
 
 
 @pytest.mark.slow
-def test_killed_before_each_renaming_nothing_is_computed_twice(folder, start_process, tmp_path, undisturbed):
+def test_killed_before_each_renaming_nothing_is_computed_twice(
+    folder, extract, start_process, tmp_path, undisturbed
+):
     images = shutil.copytree(folder, tmp_path / "images")
     for number in count(1):
         work = tmp_path / f"work {number}"
@@ -184,7 +177,7 @@ def test_killed_before_each_renaming_nothing_is_computed_twice(folder, start_pro
             images.rename(tmp_path / "elsewhere")
             (tmp_path / "images").mkdir()
             shutil.copy(tmp_path / "elsewhere/faces.txt", images)
-        subprocess.run(command(images / "faces.txt"), cwd=work, check=True, capture_output=True)
+        extract(images / "faces.txt", "--output", work / "feature.bin")
         assert (work / "feature.bin").read_bytes() == undisturbed
         assert meta(work)["unreadable"] == []
         assert sorted(path.name for path in work.iterdir()) == ["feature.bin", "feature.json"]
@@ -194,7 +187,7 @@ def test_killed_before_each_renaming_nothing_is_computed_twice(folder, start_pro
     assert number == 4  # the journal, the features and their JSON
 
 
-def test_a_piece_damaged_on_disk_is_computed_again(folder, start_process, tmp_path, undisturbed):
+def test_a_piece_damaged_on_disk_is_computed_again(folder, extract, start_process, tmp_path, undisturbed):
     process = start_process(command(folder / "faces.txt"), cwd=tmp_path, stdout=subprocess.DEVNULL)
     part, journal = tmp_path / ".feature.bin.part", tmp_path / ".feature.bin.journal"
     wait_until(process, lambda: part.exists() and part.stat().st_size >= 3 * 4 * 512)
@@ -204,7 +197,7 @@ def test_a_piece_damaged_on_disk_is_computed_again(folder, start_process, tmp_pa
     data[5 * 512] ^= 1
     part.write_bytes(data)
     journal.write_text(journal.read_text() + '{"end": 9')
-    subprocess.run(command(folder / "faces.txt"), cwd=tmp_path, check=True, capture_output=True)
+    extract(folder / "faces.txt")
     assert (tmp_path / "feature.bin").read_bytes() == undisturbed
 
 
@@ -231,7 +224,7 @@ def test_ctrl_c_ends_soon_and_says_how_to_go_on(folder, start_process, tmp_path)
 def test_a_second_run_into_one_folder_is_refused(folder, extract, tmp_path):
     with only_run(tmp_path):
         second = extract(folder / "faces.txt", check=False)
-    assert second.returncode == 4 and "another run is writing here" in second.stderr
+    assert second.code == 4 and "another run is writing here" in second.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -253,5 +246,5 @@ def test_lists_that_are_none(extract, tmp_path):
         if content is not None:
             (tmp_path / name).write_bytes(content)
         done = extract(tmp_path / name, check=False)
-        assert (done.returncode, done.stderr.count("\n")) == (3, 1)
-        assert name in done.stderr and words in done.stderr
+        assert (done.code, done.err.count("\n")) == (3, 1)
+        assert name in done.err and words in done.err
