@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-# Small pieces, so that runs have several, and one thread, so that they end in order.
+# Small pieces, so that a run can be killed between them, and one thread, so that they come one by one.
 PIECES = ("--batch-size", "4", "--workers", "1")
 
 
