@@ -20,6 +20,8 @@ from pipeline.files import only_run
 from pipeline.journal import drop_journal
 
 FACES = 40
+# Small pieces, so that a run can be killed between them, and one thread, so that they come one by one.
+PIECES = ("--batch-size", "4", "--workers", "1")
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +34,6 @@ def folder(tmp_path_factory):
         small.resize((112, 112), Image.Resampling.BICUBIC).save(folder / f"face {number}.jpg", quality=90)
     (folder / "faces.txt").write_text("".join(f"face {number}.jpg\n" for number in range(FACES)))
     return folder
-
-
-# Small pieces, so that a run can be killed between them, and one thread, so that they come one by one.
-PIECES = ("--batch-size", "4", "--workers", "1")
 
 
 @pytest.fixture
