@@ -67,14 +67,11 @@ class DlibBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         skip = F.avg_pool2d(x, 2) if self.down else x
         x = self.second(F.relu(self.first(x), inplace=True))
-        # A sum pads the smaller side with zeros, in space and in channels, as dlib's add_prev does.
-        size = [max(a, b) for a, b in zip(x.shape[1:], skip.shape[1:], strict=True)]
-        return F.relu(_padded(x, size) + _padded(skip, size), inplace=True)
-
-
-def _padded(x: Tensor, size: list[int]) -> Tensor:
-    channels, height, width = (want - got for want, got in zip(size, x.shape[1:], strict=True))
-    return F.pad(x, (0, width, 0, height, 0, channels)) if channels or height or width else x
+        # The smaller one counts as padded with zeros, in space and in channels, as in dlib's add_prev.
+        height, width = (max(0, want - got) for want, got in zip(skip.shape[2:], x.shape[2:], strict=True))
+        x = F.pad(x, (0, width, 0, height)) if height or width else x
+        x[:, : skip.shape[1], : skip.shape[2], : skip.shape[3]] += skip
+        return F.relu(x, inplace=True)
 
 
 class DlibResNet(nn.Module):
@@ -92,7 +89,7 @@ class DlibResNet(nn.Module):
         self.fc = nn.Linear(256, 128, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.max_pool2d(F.relu(self.stem(x), inplace=True), 3, 2)
+        x = F.relu(F.max_pool2d(self.stem(x), 3, 2), inplace=True)  # in this order on a quarter of the values
         return self.fc(self.blocks(x).mean((2, 3)))
 
 
