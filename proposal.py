@@ -34,7 +34,7 @@ from pipeline.formats import (
 )
 from pipeline.graph import NEIGHBORS, SEARCHES, Found, fill_graph, make_search
 from pipeline.merge import MAX_SIZE, ROUNDS, THRESHOLD, Linking, propose, rows_of_rounds
-from pipeline.rows import UnitRows, graph_of_usable_rows, slices, trim_heap, unit_blocks
+from pipeline.rows import UnitRows, graph_of_usable_rows, slices, trim_heap
 
 EXAMPLES = """  sh run_proposal.sh
   sh run_proposal.sh --features val_mobilefacenet.bin --dim 128
@@ -170,8 +170,7 @@ def search(args: argparse.Namespace, features: Features, k: int) -> tuple[dict[s
 
         return DESCRIBED, found_in_shards(features, k + 1, args.shards)
     search = make_search(args.search, features.rows, features.usable, k)
-    blocks = unit_blocks(features.rows, features.usable, search.queries_at_once)
-    return search.described(), (search.find(block, k + 1) for block in blocks)
+    return search.described(), search.results(features.rows, features.usable, k + 1)
 
 
 def linking(

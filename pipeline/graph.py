@@ -1,7 +1,7 @@
 """The affinity graph: each face's k nearest neighbors by cosine, found exactly or nearly so."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -32,18 +32,26 @@ HNSW_LINKS = 32
 @dataclass(frozen=True)
 class Search:
     """A way to find neighbors: `find(queries, k)` returns cosines and rows, (Q, k), -1 where too few
-    are found, quickest with `queries_at_once`. `recall` is its measured share of the true neighbors,
-    `effort` what gives it."""
+    are found, quickest with `queries_at_once`, in calls of `queries_a_call` on each of `threads` (None: one
+    a core). `recall` is its measured share of the true neighbors, `effort` what gives it."""
 
     method: str
     find: Find
     recall: float = 1.0
     effort: int = 0
     queries_at_once: int = BLOCK_ROWS
+    queries_a_call: int = BLOCK_ROWS
+    threads: int | None = 1
 
     def described(self) -> dict[str, Any]:
         """What the manifest says of the search."""
         return {"method": self.method, "recall": round(self.recall, 4), "effort": self.effort}
+
+    def results(self, rows: np.ndarray, usable: np.ndarray, k: int) -> Iterator[Found]:
+        """What is found for the usable rows of float32 (N, D) in order, as `fill_graph` takes it."""
+        blocks = unit_blocks(rows, usable, self.queries_at_once)
+        calls = (block[part] for block in blocks for part in slices(len(block), self.queries_a_call))
+        return in_threads(lambda queries: self.find(queries, k), calls, self.threads)
 
 
 def nearest_neighbors(unit: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -129,14 +137,22 @@ def make_search(method: str, rows: np.ndarray, usable: np.ndarray, k: int) -> Se
             cosines[short], found[short] = index.find_all(queries[short], k)
         return cosines, found
 
-    return Search(chosen, find, recall, effort, index.queries_at_once)
+    return Search(chosen, find, recall, effort, index.queries_at_once, index.queries_at_once)
 
 
 def exact_search(unit: np.ndarray) -> Search:
     """Compare with every row of `unit`, float32 (N, D), on a GPU where there is one."""
     if has_gpu():
         return Search("exact", find_on_gpu(unit))
-    return Search("exact", lambda queries, k: nearest_rows(queries, unit, k))
+    step = queries_of_a_thread(unit.shape[1])
+    return Search(
+        "exact", lambda queries, k: nearest_rows(queries, unit, k), queries_a_call=step, threads=None
+    )
+
+
+def queries_of_a_thread(dim: int) -> int:
+    """Queries of `dim` values that a thread of `nearest_rows` takes at once."""
+    return max(1, QUERY_VALUES // dim)
 
 
 def nearest_rows(queries: np.ndarray, unit: np.ndarray, k: int, threads: int | None = None) -> Found:
@@ -150,7 +166,7 @@ def nearest_rows(queries: np.ndarray, unit: np.ndarray, k: int, threads: int | N
     k = min(k, len(unit))
     cosines = np.empty((len(queries), k), np.float32)
     found = np.empty((len(queries), k), np.int64)
-    step = max(1, QUERY_VALUES // queries.shape[1])
+    step = queries_of_a_thread(queries.shape[1])
 
     def search(start: int) -> None:
         faiss.omp_set_num_threads(1)  # holds for the calling thread only
