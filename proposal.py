@@ -34,7 +34,7 @@ from pipeline.formats import (
 )
 from pipeline.graph import NEIGHBORS, SEARCHES, Found, fill_graph, make_search
 from pipeline.merge import MAX_SIZE, ROUNDS, THRESHOLD, Linking, propose, rows_of_rounds
-from pipeline.rows import UnitRows, graph_of_usable_rows, slices, trim_heap
+from pipeline.rows import UnitRows, graph_of_usable_rows, slices, trim_heap, unit_blocks
 
 EXAMPLES = """  sh run_proposal.sh
   sh run_proposal.sh --features val_mobilefacenet.bin --dim 128
@@ -170,7 +170,8 @@ def search(args: argparse.Namespace, features: Features, k: int) -> tuple[dict[s
 
         return DESCRIBED, found_in_shards(features, k + 1, args.shards)
     search = make_search(args.search, features.rows, features.usable, k)
-    return search.described(), search.results(features.rows, features.usable, k + 1)
+    blocks = unit_blocks(features.rows, features.usable, search.queries_at_once)
+    return search.described(), search.results(blocks, k + 1)
 
 
 def linking(

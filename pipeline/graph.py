@@ -1,5 +1,6 @@
 """The affinity graph: each face's k nearest neighbors by cosine, found exactly or nearly so."""
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -32,24 +33,23 @@ HNSW_LINKS = 32
 @dataclass(frozen=True)
 class Search:
     """A way to find neighbors: `find(queries, k)` returns cosines and rows, (Q, k), -1 where too few
-    are found, quickest with `queries_at_once`, in calls of `queries_a_call` on each of `threads` (None: one
-    a core). `recall` is its measured share of the true neighbors, `effort` what gives it."""
+    are found, quickest with `queries_at_once`, of which each of `threads` (None: one a core) takes
+    `queries_a_call`. `recall` is its measured share of the true neighbors, `effort` what gives it."""
 
     method: str
     find: Find
     recall: float = 1.0
     effort: int = 0
     queries_at_once: int = BLOCK_ROWS
-    queries_a_call: int = BLOCK_ROWS
+    queries_a_call: int = sys.maxsize
     threads: int | None = 1
 
     def described(self) -> dict[str, Any]:
         """What the manifest says of the search."""
         return {"method": self.method, "recall": round(self.recall, 4), "effort": self.effort}
 
-    def results(self, rows: np.ndarray, usable: np.ndarray, k: int) -> Iterator[Found]:
-        """What is found for the usable rows of float32 (N, D) in order, as `fill_graph` takes it."""
-        blocks = unit_blocks(rows, usable, self.queries_at_once)
+    def results(self, blocks: Iterable[np.ndarray], k: int) -> Iterator[Found]:
+        """What is found for blocks of queries, float32 (Q, D), in order, as `fill_graph` takes it."""
         calls = (block[part] for block in blocks for part in slices(len(block), self.queries_a_call))
         return in_threads(lambda queries: self.find(queries, k), calls, self.threads)
 
@@ -63,9 +63,7 @@ def nearest_neighbors(unit: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]
     k = min(k, len(unit) - 1)
     neighbors = np.empty((len(unit), k), np.int32)
     similarities = np.empty((len(unit), k), np.float32)
-    blocks = (unit[part] for part in slices(len(unit)))
-    search = exact_search(unit)
-    results = (search.find(block, k + 1) for block in blocks)
+    results = exact_search(unit).results((unit[part] for part in slices(len(unit))), k + 1)
     fill_graph(results, np.ones(len(unit), bool), neighbors, similarities)
     return neighbors, similarities
 
@@ -137,16 +135,18 @@ def make_search(method: str, rows: np.ndarray, usable: np.ndarray, k: int) -> Se
             cosines[short], found[short] = index.find_all(queries[short], k)
         return cosines, found
 
-    return Search(chosen, find, recall, effort, index.queries_at_once, index.queries_at_once)
+    return Search(chosen, find, recall, effort, index.queries_at_once)
 
 
 def exact_search(unit: np.ndarray) -> Search:
     """Compare with every row of `unit`, float32 (N, D), on a GPU where there is one."""
     if has_gpu():
         return Search("exact", find_on_gpu(unit))
-    step = queries_of_a_thread(unit.shape[1])
     return Search(
-        "exact", lambda queries, k: nearest_rows(queries, unit, k), queries_a_call=step, threads=None
+        "exact",
+        lambda queries, k: nearest_rows(queries, unit, k, threads=1),
+        queries_a_call=queries_of_a_thread(unit.shape[1]),
+        threads=None,
     )
 
 

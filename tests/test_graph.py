@@ -22,7 +22,7 @@ def filled(method, rows, k):
     usable = rows.any(axis=1)
     neighbors, similarities = np.empty((len(rows), k), np.int32), np.empty((len(rows), k), np.float32)
     search = make_search(method, rows, usable, k)
-    results = (search.find(block, k + 1) for block in unit_blocks(rows, usable))
+    results = search.results(unit_blocks(rows, usable), k + 1)
     fill_graph(results, usable, neighbors, similarities)
     return search, neighbors, similarities
 
