@@ -47,6 +47,7 @@ from pipeline.people import (
     score_here,
     usable_graph,
 )
+from pipeline.rows import trim_heap
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 EXAMPLES = """  sh run_predict.sh
@@ -122,6 +123,7 @@ def main(args: argparse.Namespace) -> None:
                 score = way_to_score(args, graph, predict_iou)
                 clusters = choose_clusters(graph, rounds, predict_iou, score)
                 del rounds  # as `super_vertex` above
+                trim_heap()
                 people = revise_members(graph, clusters, predict_member)
                 with step("correct"):
                     people = correct_people(
