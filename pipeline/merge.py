@@ -8,11 +8,14 @@ size at one threshold stands split, as the components at the thresholds above it
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
+from threading import Event
 
 from common.progress import bar
-from common.threads import in_threads
+from common.threads import in_threads, usable_cores
 
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
@@ -29,6 +32,7 @@ EDGE_WIDTH = 20  # nearest neighbors of a face that may become edges; the rest o
 SHARED_WIDTHS = (20, 80)  # neighborhoods whose overlap is a similarity: small and large people
 PAIRS_AT_ONCE = 1 << 12  # what is gathered of them stays in the processor's cache
 PARTS_A_RELEASE = 64
+AT_ONCE = 2  # families formed side by side: more would take more memory
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Edges:
 
 
 Linking = Callable[[int], Edges]
+# A name, descending thresholds, and the sweep that gives a label array for each of them.
+Family = tuple[str, np.ndarray, Callable[[], Iterator[np.ndarray]]]
 
 
 def propose(
@@ -81,20 +87,38 @@ def propose(
     del calibrated
     if linking is None:
         linking = partial(linking_edges, near, neighbors, edges)
-    formed: list[tuple[str, float, Groups]] = []
 
-    def keep(family: str, levels: np.ndarray, sweep: Iterator[np.ndarray]) -> None:
-        groups = newly_formed(sweep, max_size)
-        with bar(len(levels), f"merging, {family}", "rounds") as progress:
-            for level, part in zip(levels, groups, strict=True):
-                formed.append((family, float(level), part))
-                progress.update()
+    def sweep_shared(width: int) -> Iterator[np.ndarray]:
+        return sweep_linked(linking(width), len(unit), overlaps)
 
-    keep("linked", thresholds, sweep_linked(linking(0), len(unit), thresholds))
-    keep("mean", thresholds, sweep_mean(unit, edges, thresholds, calibration.calibrate))
+    families: list[Family] = [
+        ("linked", thresholds, lambda: sweep_linked(linking(0), len(unit), thresholds)),
+        ("mean", thresholds, lambda: sweep_mean(unit, edges, thresholds, calibration.calibrate)),
+    ]
     for width in SHARED_WIDTHS:
         if width <= neighbors.shape[1] or width == SHARED_WIDTHS[0]:
-            keep(f"shared {width}", overlaps, sweep_linked(linking(width), len(unit), overlaps))
+            families.append((f"shared {width}", overlaps, partial(sweep_shared, width)))
+    stopped = Event()
+
+    def form(family: Family) -> list[tuple[str, float, Groups]]:
+        name, levels, sweep = family
+        groups = newly_formed(sweep(), max_size)
+        formed = []
+        for level in levels:
+            if stopped.is_set():
+                break
+            formed.append((name, float(level), next(groups)))
+            progress.update()
+        return formed
+
+    with (
+        bar(len(families) * rounds, "merging", "rounds") as progress,
+        ThreadPoolExecutor(min(AT_ONCE, usable_cores())) as pool,
+    ):
+        try:
+            formed = list(chain.from_iterable(pool.map(form, families)))
+        finally:
+            stopped.set()  # else Ctrl-C would wait for all rounds
     return without_repeats(formed, len(unit))
 
 
@@ -191,7 +215,7 @@ def sweep_mean(
     present one, and only edges whose bound reaches the threshold are weighed again.
     """
     labels = np.arange(len(unit), dtype=np.int32)
-    sums, sizes = np.empty(unit.shape, np.float32), np.ones(len(unit), np.float32)
+    sums, place, sizes = np.empty(unit.shape, np.float32), labels, np.ones(len(unit), np.float32)
     for part in slices(len(unit)):
         sums[part] = unit[part]
         release(unit)
@@ -199,7 +223,8 @@ def sweep_mean(
     for threshold in thresholds:
         while True:
             check = np.flatnonzero(stale & (edges.weight >= threshold))
-            edges.weight[check] = calibrate(mean_cosines(sums, sizes, edges.a[check], edges.b[check]))
+            a, b = edges.a[check], edges.b[check]
+            edges.weight[check] = calibrate(products(sums, place[a], place[b]) / (sizes[a] * sizes[b]))
             stale[check] = False
             strong = edges.take(edges.weight >= threshold)
             if not len(strong):
@@ -207,17 +232,17 @@ def sweep_mean(
             chosen = strong.take(nearest_edges(strong, len(sizes)))
             merged = components(chosen.a, chosen.b, len(sizes))
             edges, stale = contract(edges, stale, merged)
-            sums, sizes = add_up(sums, sizes, merged)
+            place, sizes = add_up(sums, place, sizes, merged)
             labels = merged[labels]
         yield labels
 
 
-def mean_cosines(sums: np.ndarray, sizes: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Mean cosine of all pairs between super-vertices a and b, float32, the shape of a."""
-    cosines = np.empty(len(a), np.float32)
+def products(rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The scalar product of each two of `rows`, float32 (N, D), at `a` and `b`, the shape of a."""
+    found = np.empty(len(a), np.float32)
     for part in slices(len(a), PAIRS_AT_ONCE):
-        cosines[part] = np.einsum("ed,ed->e", sums[a[part]], sums[b[part]])
-    return cosines / (sizes[a] * sizes[b])
+        found[part] = np.einsum("ed,ed->e", rows[a[part]], rows[b[part]])
+    return found
 
 
 def nearest_edges(edges: Edges, count: int) -> np.ndarray:
@@ -246,23 +271,24 @@ def contract(edges: Edges, stale: np.ndarray, merged: np.ndarray) -> tuple[Edges
     return joined, np.concatenate([stale[~touched], np.ones(len(again), bool)])
 
 
-def add_up(sums: np.ndarray, sizes: np.ndarray, merged: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of rows and of sizes over merged nodes, the rows in the place of `sums`.
+def add_up(
+    sums: np.ndarray, place: np.ndarray, sizes: np.ndarray, merged: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Place and size of each merged node; its sum of rows goes where that of its first node was.
 
-    Merged nodes are numbered by their first node: it takes the sum, then all move up to their
-    numbers, which are never behind.
+    `sums`, (N, D), holds each node's sum at its `place`.
     """
     members = np.bincount(merged)
     grown = groups_from_labels(np.where(members[merged] > 1, merged, -1))
     for part in slices(len(grown)):
         some = take_groups(grown, np.arange(part.start, part.stop))
-        ones = np.ones(len(some.members), np.float32)
-        into = csr_matrix((ones, some.members, some.offsets), (len(some), len(sums)))
-        sums[some.members[some.offsets[:-1]]] = into @ sums
+        places = place[some.members]
+        ones = np.ones(len(places), np.float32)
+        into = csr_matrix((ones, places, some.offsets), (len(some), len(sums)))
+        sums[places[some.offsets[:-1]]] = into @ sums
+    # Merged nodes are numbered by their first node.
     first = np.flatnonzero(np.diff(np.maximum.accumulate(merged), prepend=-1))
-    for part in slices(len(first)):
-        sums[part] = sums[first[part]]
-    return sums[: len(first)], np.bincount(merged, weights=sizes).astype(np.float32)
+    return place[first], np.bincount(merged, weights=sizes).astype(np.float32)
 
 
 def newly_formed(partitions: Iterable[np.ndarray], max_size: int) -> Iterator[Groups]:

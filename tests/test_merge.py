@@ -1,5 +1,9 @@
 """Super-vertices against SciPy's trees, and what every set of proposals must be."""
 
+import time
+
+from common.errors import InputError
+
 import numpy as np
 import pytest
 from conftest import make_people
@@ -8,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
+from pipeline import merge
 from pipeline.calibrate import Calibration, calibrate_to_strangers
 from pipeline.graph import nearest_neighbors
 from pipeline.merge import edges_of_graph, propose, shared_neighbors, sweep_linked, sweep_mean
@@ -106,6 +111,25 @@ def test_numbering_of_the_rows_does_not_matter():
     )
     renumbered = {frozenset(order[list(rows)].tolist()) for rows in proposals_of(second)}
     assert renumbered == set(proposals_of(first))
+
+
+def test_where_one_family_fails_the_other_ends_within_a_round(monkeypatch):
+    unit, neighbors, cosines, _ = posed()
+    begun = []
+
+    def slow_sweep(unit, edges, thresholds, calibrate):
+        for threshold in thresholds:
+            begun.append(threshold)
+            time.sleep(0.1)
+            yield np.arange(len(unit))
+
+    def failing(width):
+        raise InputError(f"no edges of width {width}")
+
+    monkeypatch.setattr(merge, "sweep_mean", slow_sweep)
+    with pytest.raises(InputError, match="no edges of width 0"):
+        propose(unit, neighbors, cosines, calibrate_to_strangers(unit), linking=failing)
+    assert len(begun) < merge.ROUNDS / 2
 
 
 def test_two_rows_and_equal_rows_can_be_proposed():
