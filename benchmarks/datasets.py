@@ -14,6 +14,7 @@ writes mix.bin, mix.json and mix_labels.txt, for `sh run_train.sh --set mix.bin 
 import argparse
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,7 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder that holds lfw/ and glint8/")
 
 
+@cache
 def load(name: str, network: str, shared: Path = SHARED) -> FaceSet:
     """Read a set or a mix; rows that could not be read are left out.
 

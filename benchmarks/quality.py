@@ -27,6 +27,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import cli
+from common.errors import EnvironmentFault, UsageError
 from common.progress import track
 
 from datasets import NETWORKS, SPACES, FaceSet, add_shared, load
@@ -84,16 +85,33 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Each part of each set in a process, a table for each set."""
+    args.peer = chosen_peers(args.peer)
     tables = [(name, network) for name in args.sets for network in args.network or NETWORKS]
-    for name, network in tables:  # extracts what is not in the cache, before processes ask for it
-        for part in {*name.split("+"), *(TRAINED_ON.split("+") if is_seen(name) else [])}:
-            load(part, network, args.shared)
-    jobs = [(*table, fold, args) for table in tables for fold in folds_of(table[0])]
+    jobs = [
+        (unseen_by(fold, load(name, network, args.shared), args.shared, args.seed), fold, args)
+        for name, network in tables
+        for fold in folds_of(name)
+    ]
     with ProcessPoolExecutor(args.processes) as pool:
         compared = track(pool.map(compare, jobs), "sets")
         for name, network in tables:
             parts = [next(compared) for _ in folds_of(name)]
             print(table_of(f"{name}, {network}", parts), flush=True)
+
+
+def chosen_peers(names: list[str] | None) -> list[str]:
+    """The peers to run, checked before any work; all where none is named."""
+    if names == ["none"]:
+        return []
+    try:
+        from peers import PEERS
+    except ImportError as error:
+        raise EnvironmentFault(
+            f"{error.name}: is not installed: pip install -r requirements-bench.txt, or give --peer none"
+        ) from None
+    if unknown := set(names or ()) - set(PEERS):
+        raise UsageError(f"--peer {min(unknown)}: is none of: {', '.join(PEERS)}, or none alone")
+    return names or list(PEERS)
 
 
 def is_seen(name: str) -> bool:
@@ -106,26 +124,25 @@ def folds_of(name: str) -> list[int | None]:
     return list(range(FOLDS)) if is_seen(name) else [None]
 
 
-def compare(job: tuple[str, str, int | None, argparse.Namespace]) -> Compared:
-    """All methods on one set, or on the part of it that is of one fold, in one feature space."""
-    from peers import PEERS, Peerset
-
-    name, network, fold, args = job
+def compare(job: tuple[FaceSet, int | None, argparse.Namespace]) -> Compared:
+    """All methods on some faces, ours by the networks of one fold where it is not None."""
+    faces, fold, args = job
     faiss.omp_set_num_threads(1)
     torch.set_num_threads(1)
-    faces = unseen_by(fold, load(name, network, args.shared), args.shared, args.seed)
     started = time.monotonic()
     problem = train.pose_problem(faces.rows, faces.labels)
     found = find_people(problem.graph, problem.rounds, *predictors(args.weights, fold))
     results = [Result("ours, defaults", found, found, time.monotonic() - started, "")]
-    calibration, cosines = problem.graph.calibration, problem.graph.cosines
-    peerset = Peerset(problem.graph.unit, problem.graph.neighbors, cosines)
-    grid = np.linspace(calibration.middle, np.quantile(cosines[:, 0], 0.98), THRESHOLDS)
-    for peer, cluster in PEERS.items():
-        if not args.peer or peer in args.peer:
+    if args.peer:
+        from peers import PEERS, Peerset
+
+        calibration, cosines = problem.graph.calibration, problem.graph.cosines
+        peerset = Peerset(problem.graph.unit, problem.graph.neighbors, cosines)
+        grid = np.linspace(calibration.middle, np.quantile(cosines[:, 0], 0.98), THRESHOLDS)
+        for peer in args.peer:
             settings = peerset.own_settings(peer)
             settings = grid if settings is None else settings
-            results.append(best_of(peer, cluster, peerset, settings, faces.labels))
+            results.append(best_of(peer, PEERS[peer], peerset, settings, faces.labels))
     return Compared(faces.labels, results)
 
 

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from common.errors import InputError
+from common.errors import EnvironmentFault, InputError, UsageError
 
 import numpy as np
 import pytest
@@ -30,6 +30,14 @@ def test_sums_by_person_make_the_scores_of_evaluate(benchmark):
     for measure in ("pairwise", "bcubed"):
         f = quality.f_of(sums[measure].sum(0, keepdims=True))[0]
         assert f == pytest.approx(getattr(scores, measure).f)
+
+
+def test_a_peer_that_is_none_ends_before_any_work(benchmark):
+    chosen_peers = benchmark("quality").chosen_peers
+    assert chosen_peers(["none"]) == []
+    # Where the peers' packages are missing, it says so instead.
+    with pytest.raises((UsageError, EnvironmentFault), match="is none of|is not installed"):
+        chosen_peers(["FINCH", "no such peer"])
 
 
 def test_oracle_prefers_the_better_proposal_and_leaves_the_rest_alone(benchmark):
