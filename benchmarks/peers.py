@@ -4,18 +4,22 @@ Each takes a `Peerset` and a cosine threshold (HDBSCAN and FINCH a setting of th
 labels int64 (N,), where -1 is a face alone.
 """
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
 import dlib
 import numpy as np
-from finch import FINCH
 from infomap import Infomap
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.sparse import csr_matrix, triu
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import squareform
 from sklearn.cluster import DBSCAN, HDBSCAN
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of a package that is not needed here
+    from finch import FINCH
 
 MIN_SAMPLES = (1, 2, 3, 5, 8)  # of HDBSCAN
 
