@@ -7,7 +7,15 @@ from conftest import make_people
 
 from pipeline import gpu, graph
 from pipeline.gpu import find_by_matrices
-from pipeline.graph import INDEXES, exact_search, fill_graph, make_search, nearest_neighbors, rising
+from pipeline.graph import (
+    INDEXES,
+    exact_search,
+    fill_graph,
+    make_search,
+    nearest_neighbors,
+    nearest_rows,
+    rising,
+)
 from pipeline.rows import graph_of_usable_rows, unit_blocks, unit_rows
 
 
@@ -42,6 +50,18 @@ def test_oneself_is_left_out_even_among_duplicates():
     assert not (neighbors == np.arange(9)[:, None]).any()
     assert all(len(set(row)) == 4 for row in neighbors.tolist())
     np.testing.assert_allclose(similarities, 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("k", [10, graph.RESERVOIR_FROM])  # faiss keeps them in a heap, in a reservoir
+@pytest.mark.parametrize("duplicates", [20, 3000])
+def test_of_equal_rows_the_first_ones_are_found(k, duplicates):
+    rng = np.random.default_rng(0)
+    unit = np.eye(4, dtype=np.float32)[np.append(rng.integers(1, 4, 600), np.zeros(duplicates, int))]
+    cosines, found = nearest_rows(unit, unit, k)
+    products = unit @ unit.T
+    expected = np.argsort(-products, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(cosines, np.take_along_axis(products, expected, 1))
 
 
 def test_there_are_no_more_neighbors_than_other_rows(unit):
