@@ -62,7 +62,6 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder that holds lfw/ and glint8/")
 
 
-@cache
 def load(name: str, network: str, shared: Path = SHARED) -> FaceSet:
     """Read a set or a mix; rows that could not be read are left out.
 
@@ -84,6 +83,7 @@ def load(name: str, network: str, shared: Path = SHARED) -> FaceSet:
     return FaceSet(name, network, np.concatenate(rows), labels, people)
 
 
+@cache
 def features_of(part: str, network: str, shared: Path) -> tuple[np.ndarray, np.ndarray]:
     """Features of one set in one of SPACES, float32 (N, D), and which rows are usable, bool (N,)."""
     if network == "both":

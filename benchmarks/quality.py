@@ -111,7 +111,7 @@ def chosen_peers(names: list[str] | None) -> list[str]:
         ) from None
     if unknown := set(names or ()) - set(PEERS):
         raise UsageError(f"--peer {min(unknown)}: is none of: {', '.join(PEERS)}, or none alone")
-    return names or list(PEERS)
+    return [peer for peer in PEERS if not names or peer in names]
 
 
 def is_seen(name: str) -> bool:

@@ -6,15 +6,12 @@ and so does the spread; in units of that spread, above that mean, people look al
 
 from dataclasses import dataclass
 
-from common.threads import in_threads
-
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from pipeline.rows import Rows, release, slices
+from pipeline.rows import Rows, products, release, slices
 
 RANDOM_PAIRS = 200_000
-PAIRS_AT_ONCE = 1 << 12  # what is gathered of them stays in the processor's cache
 BINS = 400
 LEAST_PEAK = 0.1  # of the highest density: a lower bump is noise
 NORMAL_QUARTILE = 0.6745  # median distance from a normal distribution's mean, in standard deviations
@@ -50,11 +47,7 @@ def calibrate_to_strangers(unit: Rows, seed: int = 0) -> Calibration:
     by_content = np.lexsort((ends[:, 1], ends[:, 0]))
     a = rng.integers(0, len(unit), RANDOM_PAIRS)
     b = (a + rng.integers(1, len(unit), RANDOM_PAIRS)) % len(unit)
-    a, b = by_content[a], by_content[b]
-    parts = slices(RANDOM_PAIRS, PAIRS_AT_ONCE)
-    cosines = np.concatenate(
-        list(in_threads(lambda part: np.einsum("nd,nd->n", unit[a[part]], unit[b[part]]), parts))
-    )
+    cosines = products(unit, by_content[a], by_content[b])
     release(unit)
     middle = lowest_peak(cosines, min(RANDOM_PAIRS, len(unit) * (len(unit) - 1) // 2))
     below = middle - cosines[cosines < middle]

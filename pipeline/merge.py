@@ -23,14 +23,13 @@ from scipy.sparse.csgraph import connected_components
 
 from pipeline.calibrate import Calibration
 from pipeline.formats import MEMBER_DTYPE, Groups, Round, groups_from_labels, take_groups
-from pipeline.rows import Rows, release, slices
+from pipeline.rows import PAIRS_AT_ONCE, Rows, products, release, slices
 
 THRESHOLD = 0.5  # standard deviations above strangers; weak networks tell people apart no higher
 ROUNDS = 32
 MAX_SIZE = 20_000
 EDGE_WIDTH = 20  # nearest neighbors of a face that may become edges; the rest only measure
 SHARED_WIDTHS = (20, 80)  # neighborhoods whose overlap is a similarity: small and large people
-PAIRS_AT_ONCE = 1 << 12  # what is gathered of them stays in the processor's cache
 PARTS_A_RELEASE = 64
 AT_ONCE = 2  # families formed side by side: more would take more memory
 
@@ -53,7 +52,7 @@ class Edges:
 
 Linking = Callable[[int], Edges]
 # A name, descending thresholds, and the sweep that gives a label array for each of them.
-Family = tuple[str, np.ndarray, Callable[[], Iterator[np.ndarray]]]
+Family = tuple[str, np.ndarray, Callable[[np.ndarray], Iterator[np.ndarray]]]
 
 
 def propose(
@@ -88,21 +87,21 @@ def propose(
     if linking is None:
         linking = partial(linking_edges, near, neighbors, edges)
 
-    def sweep_shared(width: int) -> Iterator[np.ndarray]:
-        return sweep_linked(linking(width), len(unit), overlaps)
+    def linked(width: int, levels: np.ndarray) -> Iterator[np.ndarray]:
+        return sweep_linked(linking(width), len(unit), levels)
 
     families: list[Family] = [
-        ("linked", thresholds, lambda: sweep_linked(linking(0), len(unit), thresholds)),
-        ("mean", thresholds, lambda: sweep_mean(unit, edges, thresholds, calibration.calibrate)),
+        ("linked", thresholds, partial(linked, 0)),
+        ("mean", thresholds, lambda levels: sweep_mean(unit, edges, levels, calibration.calibrate)),
     ]
     for width in SHARED_WIDTHS:
         if width <= neighbors.shape[1] or width == SHARED_WIDTHS[0]:
-            families.append((f"shared {width}", overlaps, partial(sweep_shared, width)))
+            families.append((f"shared {width}", overlaps, partial(linked, width)))
     stopped = Event()
 
     def form(family: Family) -> list[tuple[str, float, Groups]]:
         name, levels, sweep = family
-        groups = newly_formed(sweep(), max_size)
+        groups = newly_formed(sweep(levels), max_size)
         formed = []
         for level in levels:
             if stopped.is_set():
@@ -224,7 +223,9 @@ def sweep_mean(
         while True:
             check = np.flatnonzero(stale & (edges.weight >= threshold))
             a, b = edges.a[check], edges.b[check]
-            edges.weight[check] = calibrate(products(sums, place[a], place[b]) / (sizes[a] * sizes[b]))
+            # On one thread, as another family forms on another.
+            cosines = products(sums, place[a], place[b], threads=1) / (sizes[a] * sizes[b])
+            edges.weight[check] = calibrate(cosines)
             stale[check] = False
             strong = edges.take(edges.weight >= threshold)
             if not len(strong):
@@ -235,14 +236,6 @@ def sweep_mean(
             place, sizes = add_up(sums, place, sizes, merged)
             labels = merged[labels]
         yield labels
-
-
-def products(rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The scalar product of each two of `rows`, float32 (N, D), at `a` and `b`, the shape of a."""
-    found = np.empty(len(a), np.float32)
-    for part in slices(len(a), PAIRS_AT_ONCE):
-        found[part] = np.einsum("ed,ed->e", rows[a[part]], rows[b[part]])
-    return found
 
 
 def nearest_edges(edges: Edges, count: int) -> np.ndarray:
