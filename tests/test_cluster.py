@@ -130,7 +130,7 @@ def wait_for(there, process):
     while not (found := there()):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < until
-        time.sleep(0.02)
+        time.sleep(0.002)  # some things are there for a moment only
     return found
 
 
