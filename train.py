@@ -10,6 +10,7 @@ A run that was stopped goes on from its last epoch.
 
 import argparse
 import hashlib
+import io
 import shlex
 import sys
 import time
@@ -27,7 +28,7 @@ import torch
 
 from model.device import choose_device
 from model.gcn import GCND, GCNS, GCNConfig, Network, predictor, save_networks
-from model.training import Schedule, join_examples, train_network
+from model.training import Examples, Schedule, join_examples, train_network
 from pipeline.calibrate import calibrate_to_strangers
 from pipeline.files import digest_file, only_run, whole_file
 from pipeline.formats import Round, read_features, read_labels, take_groups
@@ -115,7 +116,7 @@ def main(args: argparse.Namespace) -> None:
     started = time.monotonic()
     device = choose_device(args.device)
     torch.set_num_threads(1)  # batches are too small to divide: threads would wait for one another
-    sets = [read_set(features, labels, args.dim) for features, labels in args.set]
+    sets = [read_set(features, labels, args.dim, args.folds) for features, labels in args.set]
     with only_run(args.output):
         checkpoint = args.output / "checkpoint.pt"
         if args.restart:
@@ -137,13 +138,19 @@ def main(args: argparse.Namespace) -> None:
     )
 
 
-def read_set(features_path: Path, labels_path: Path, dim: int | None) -> LabelledSet:
-    """Read one feature space; rows that could not be read are left out."""
+def read_set(features_path: Path, labels_path: Path, dim: int | None, folds: int) -> LabelledSet:
+    """Read one feature space; rows that could not be read are left out.
+
+    Raises `InputError` where not every fold can have two people of two images.
+    """
     features = read_features(features_path, dim)
     labels = read_labels(labels_path, len(features.rows))
-    people = len(np.unique(labels[features.usable]))
-    if people < 8:
-        raise InputError(f"{labels_path}: {people} people are too few to train on: give labels of more")
+    people = int((np.unique(labels[features.usable], return_counts=True)[1] > 1).sum())
+    if people < 2 * folds:
+        raise InputError(
+            f"{labels_path}: {people} people have two images or more, too few to train on in {folds} folds: "
+            f"give labels of {2 * folds} at least"
+        )
     return LabelledSet(features_path, np.asarray(features.rows[features.usable]), labels[features.usable])
 
 
@@ -192,8 +199,8 @@ def train_fold(
             network = network_with(network_class, None)
             train_network(
                 network,
-                join_examples([part for problem in drawn for part in examples_of(problem)]),
-                join_examples([part for problem in unseen for part in examples_of(problem)]),
+                examples_in(drawn, examples_of, fold),
+                examples_in(unseen, examples_of, fold),
                 Schedule(args.epochs, args.patience, args.learning_rate),
                 args.seed + fold,
                 device,
@@ -211,6 +218,19 @@ def train_fold(
         evaluate(problem.labels, find_people(problem.graph, problem.rounds, predict_iou, predict_member))
         for problem in unseen
     ]
+
+
+def examples_in(
+    problems: list[Problem], examples_of: Callable[[Problem], Iterator[dict[str, np.ndarray]]], fold: int
+) -> Examples:
+    """The examples of all problems; raises `InputError` where there are none: no cluster has no members."""
+    parts = [part for problem in problems for part in examples_of(problem)]
+    if not parts:
+        raise InputError(
+            f"fold {fold}: GCN-D makes no cluster of its faces, so there are no members to learn from: "
+            "give labels of more faces, or --restart with more --draws and --epochs"
+        )
+    return join_examples(parts)
 
 
 def draw_problems(sets: list[LabelledSet], draws: int, rng: np.random.Generator, fold: int) -> list[Problem]:
@@ -304,8 +324,10 @@ def load_progress(path: Path, key: str) -> dict[str, Any]:
 
 def save_progress(path: Path, progress: dict[str, Any]) -> None:
     """Write a checkpoint whole or not at all."""
+    content = io.BytesIO()
+    torch.save(progress, content)
     with whole_file(path) as part:
-        torch.save(progress, part)
+        part.write_bytes(content.getvalue())  # torch does not say why it cannot write
 
 
 def model_card(args: argparse.Namespace, sets: list[LabelledSet], scores: list[list[Scores]]) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from model.device import keep_to_one_thread
@@ -179,7 +179,8 @@ def save_networks(path: Path, networks: list[Network]) -> None:
         for name, tensor in network.state_dict().items()
     }
     config = json.dumps(asdict(networks[0].config))
-    save_file(tensors, path, {"kind": networks[0].kind, "networks": str(len(networks)), "config": config})
+    metadata = {"kind": networks[0].kind, "networks": str(len(networks)), "config": config}
+    path.write_bytes(save(tensors, metadata))  # save_file lets no other user read it
 
 
 def load_networks(

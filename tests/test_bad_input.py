@@ -315,11 +315,16 @@ def test_clusters(made, stage, case):
 
 
 def test_training_data(made, stage):
-    labels = Path("labels.txt")
+    labels, train = Path("labels.txt"), ("train", "--set", "feature.bin", "labels.txt")
     labels.write_text("0\n1\n")
-    refused(stage("train", "--set", "feature.bin", "labels.txt"), INPUT, "labels.txt", "2 labels")
+    refused(stage(*train), INPUT, "labels.txt", "2 labels")
     labels.write_text("3\n" * 202)
-    refused(stage("train", "--set", "feature.bin", "labels.txt"), INPUT, "1 people are too few")
+    refused(stage(*train), INPUT, "labels.txt: 1 people have two images or more, too few")
+    labels.write_text("".join(f"{row}\n" for row in range(202)))
+    refused(stage(*train), INPUT, "labels.txt: 0 people have two images or more, too few")
+    labels.write_text("".join(f"{row % 8}\n" for row in range(202)))
+    refused(stage(*train, "--folds", "5"), INPUT, "8 people", "in 5 folds: give labels of 10 at least")
+    refused(stage(*train, "--draws", "1", "--epochs", "1"), INPUT, "fold 0: GCN-D makes no cluster")
 
 
 class Evil:

@@ -149,6 +149,19 @@ def test_a_full_disk_leaves_the_earlier_result(made, finish, name, limit):
     assert leftovers() == []
 
 
+def test_training_goes_on_after_a_full_disk(made, finish):
+    np.savetxt("labels.txt", make_people(people=20, images=10).labels, "%d")
+    options = ["--set", "feature.bin", "labels.txt", "--folds", "2", "--draws", "4", "--epochs", "2"]
+    code, _, err = finish("train", *options, limit=300_000)  # enough for the first of its checkpoints
+    assert (code, len(err.splitlines())) == (4, 1)
+    assert "allowed size" in err
+    assert [path.name for path in Path("trained").iterdir()] == ["checkpoint.pt"]
+    code, out, _ = finish("train", *options)
+    assert code == 0 and "going on from there" in out
+    modes = {path.name: path.stat().st_mode & 0o777 for path in Path("trained").iterdir()}
+    assert len(modes) == 3 and len(set(modes.values())) == 1  # whoever reads the card reads the weights
+
+
 def test_two_runs_at_once_never_mix(made, start, finish):
     first, second = start("proposal", "--restart"), start("proposal", "--restart")
     ends = [process.communicate(timeout=120) for process in (first, second)]
