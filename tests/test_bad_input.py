@@ -325,6 +325,7 @@ def test_training_data(made, stage):
     labels.write_text("".join(f"{row % 8}\n" for row in range(202)))
     refused(stage(*train, "--folds", "5"), INPUT, "8 people", "in 5 folds: give labels of 10 at least")
     refused(stage(*train, "--draws", "1", "--epochs", "1"), INPUT, "fold 0: GCN-D makes no cluster")
+    refused(stage(*train, "--output", "labels.txt"), INPUT, "labels.txt: is not a folder")
 
 
 class Evil:
