@@ -111,12 +111,12 @@ def flush_to_disk(path: Path) -> None:
 def only_run(folder: Path) -> Iterator[None]:
     """Hold the folder's lock while the body runs; the lock dies with the process.
 
-    Raises `EnvironmentFault` when another run holds it, `InputError` where it is a file.
+    Raises `EnvironmentFault` when another run holds it, or where it is a file.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise InputError(f"{folder}: is not a folder: remove it or choose another --output") from None
+        raise EnvironmentFault(f"{folder}: is not a folder: remove it or choose another --output") from None
     descriptor = os.open(folder, os.O_RDONLY)
     _locks.add(descriptor)
     try:

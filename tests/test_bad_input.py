@@ -325,7 +325,7 @@ def test_training_data(made, stage):
     labels.write_text("".join(f"{row % 8}\n" for row in range(202)))
     refused(stage(*train, "--folds", "5"), INPUT, "8 people", "in 5 folds: give labels of 10 at least")
     refused(stage(*train, "--draws", "1", "--epochs", "1"), INPUT, "fold 0: GCN-D makes no cluster")
-    refused(stage(*train, "--output", "labels.txt"), INPUT, "labels.txt: is not a folder")
+    refused(stage(*train, "--output", "labels.txt"), ENVIRONMENT, "labels.txt: is not a folder")
 
 
 class Evil:
@@ -447,7 +447,9 @@ def test_an_image_that_may_not_be_read_is_a_row_of_zeros(made, obedient):
 
 def test_a_place_that_cannot_be_written(made, stage):
     refused(stage("proposal", "--k", "5", "--output", "/proc/none/super_vertex"), ENVIRONMENT)
-    refused(stage("predict", "--output", "feature.bin/clusters.txt"), ENVIRONMENT)
+    refused(
+        stage("predict", "--output", "feature.bin/clusters.txt"), ENVIRONMENT, "feature.bin: is not a folder"
+    )
 
 
 def test_a_folder_of_other_things_is_not_replaced(made, stage):
