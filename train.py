@@ -55,6 +55,7 @@ from pipeline.select import cluster_index, solutions_of_families
 
 EXAMPLES = """  sh run_train.sh --set mix.bin mix_labels.txt --output trained
   sh run_train.sh --set a.bin people.txt --set b.bin people.txt --dim 128"""
+LEAST_PEOPLE = 8
 NEIGHBORHOODS = (80, 80, 50, 30)  # k of the sets drawn, the default most often
 
 
@@ -141,15 +142,16 @@ def main(args: argparse.Namespace) -> None:
 def read_set(features_path: Path, labels_path: Path, dim: int | None, folds: int) -> LabelledSet:
     """Read one feature space; rows that could not be read are left out.
 
-    Raises `InputError` where not every fold can have two people of two images.
+    Raises `InputError` where LEAST_PEOPLE or two for each fold do not have two images.
     """
     features = read_features(features_path, dim)
     labels = read_labels(labels_path, len(features.rows))
     people = int((np.unique(labels[features.usable], return_counts=True)[1] > 1).sum())
-    if people < 2 * folds:
+    least = max(LEAST_PEOPLE, 2 * folds)
+    if people < least:
         raise InputError(
             f"{labels_path}: {people} people have two images or more, too few to train on in {folds} folds: "
-            f"give labels of {2 * folds} at least"
+            f"give labels of {least} at least"
         )
     return LabelledSet(features_path, np.asarray(features.rows[features.usable]), labels[features.usable])
 

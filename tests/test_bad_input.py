@@ -322,6 +322,8 @@ def test_training_data(made, stage):
     refused(stage(*train), INPUT, "labels.txt: 1 people have two images or more, too few")
     labels.write_text("".join(f"{row}\n" for row in range(202)))
     refused(stage(*train), INPUT, "labels.txt: 0 people have two images or more, too few")
+    labels.write_text("".join(f"{row % 7}\n" for row in range(202)))
+    refused(stage(*train, "--folds", "2"), INPUT, "7 people", "in 2 folds: give labels of 8 at least")
     labels.write_text("".join(f"{row % 8}\n" for row in range(202)))
     refused(stage(*train, "--folds", "5"), INPUT, "8 people", "in 5 folds: give labels of 10 at least")
     refused(stage(*train, "--draws", "1", "--epochs", "1"), INPUT, "fold 0: GCN-D makes no cluster")
