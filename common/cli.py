@@ -23,6 +23,7 @@ _MACHINE_ERRNOS = {
     errno.ENOSPC: "the disk is full: free some space and run the same command again",
     errno.EDQUOT: "the disk quota is used up: free some space and run the same command again",
     errno.EFBIG: "the file grew past the allowed size (ulimit -f, or the file system's limit)",
+    errno.EEXIST: "is not a folder: remove it or choose another --output",
     errno.EACCES: "no permission: check the owner and mode of the file and of its folder",
     errno.EPERM: "not permitted: check the owner and mode of the file and of its folder",
     errno.EROFS: "the file system is read-only: choose another output place",

@@ -111,12 +111,9 @@ def flush_to_disk(path: Path) -> None:
 def only_run(folder: Path) -> Iterator[None]:
     """Hold the folder's lock while the body runs; the lock dies with the process.
 
-    Raises `EnvironmentFault` when another run holds it, or where it is a file.
+    Raises `EnvironmentFault` when another run holds it.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise EnvironmentFault(f"{folder}: is not a folder: remove it or choose another --output") from None
+    folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     _locks.add(descriptor)
     try:
