@@ -106,14 +106,17 @@ def local(folder, arguments):
 
 
 @pytest.fixture
-def start(start_process):
-    """Start a stage, or another script with its arguments."""
+def start_at_gate(start_process, tmp_path):
+    """Start a stage whose tasks of one function, those with `text` in their arguments, wait for a file
+    `open` in a folder; gives the process and that folder."""
 
-    def run(stage, *arguments, script=None, **options):
-        command = [sys.executable, *(script or [REPOSITORY / f"{stage}.py"]), *arguments]
-        return start_process(
-            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-        )
+    def run(stage, module, function, *arguments, text="", **options):
+        gate = tmp_path / "gate"
+        gate.mkdir()
+        script = [REPOSITORY / "tests/gated_stage.py", gate, module, function, text, stage]
+        command = list(map(str, [sys.executable, *script, *arguments]))
+        pipe = subprocess.PIPE
+        return start_process(command, stdout=pipe, stderr=pipe, text=True, **options), gate
 
     return run
 
@@ -144,14 +147,11 @@ def wait_for(there, process):
     ],
 )
 def test_a_node_removed_at_work_changes_no_byte(
-    start, cluster, local, arguments, tmp_path, stage, module, function
+    start_at_gate, cluster, local, arguments, tmp_path, stage, module, function
 ):
-    gate = tmp_path / "gate"
-    gate.mkdir()
-    script = [REPOSITORY / "tests/gated_stage.py", gate, module, function, "", stage]
     options = ["--output", tmp_path / OUTPUTS[stage], "--engine", "ray", "--ray-address", cluster.address]
     options += ["--shards", "3"] if stage == "proposal" else []
-    process = start(stage, *arguments[stage], *options, script=script)
+    process, gate = start_at_gate(stage, module, function, *arguments[stage], *options)
     at_work = {path.name for path in wait_for(lambda: list(gate.iterdir()), process)}
     lost = next(node for node in cluster.list_all_nodes() if node.node_id in at_work)
     cluster.remove_node(lost, allow_graceful=False)
@@ -162,14 +162,11 @@ def test_a_node_removed_at_work_changes_no_byte(
     assert bytes_of(tmp_path / OUTPUTS[stage]) == bytes_of(local / OUTPUTS[stage])
 
 
-def test_a_killed_driver_goes_on_with_the_rows_it_had(start, cluster, local, arguments, tmp_path):
+def test_a_killed_driver_goes_on_with_the_rows_it_had(start_at_gate, cluster, local, arguments, tmp_path):
     output = ["--output", tmp_path / "feature.bin"]
     options = [*arguments["extract"], *output, "--engine", "ray", "--ray-address", cluster.address]
-    gate = tmp_path / "gate"
-    gate.mkdir()
-    function = ["distributed.extract", "features_of_piece", "face 16.jpg"]
-    process = start(
-        "extract", *options, script=[REPOSITORY / "tests/gated_stage.py", gate, *function, "extract"]
+    process, _ = start_at_gate(
+        "extract", "distributed.extract", "features_of_piece", *options, text="face 16.jpg"
     )
     part = tmp_path / ".feature.bin.part"
     wait_for(lambda: part.exists() and part.stat().st_size, process)
@@ -182,18 +179,11 @@ def test_a_killed_driver_goes_on_with_the_rows_it_had(start, cluster, local, arg
 
 
 def test_ctrl_c_ends_in_one_line_and_ends_ray_where_it_was_started_for_the_run(
-    start, folder, arguments, tmp_path
+    start_at_gate, folder, arguments, tmp_path
 ):
-    gate = tmp_path / "gate"
-    gate.mkdir()
-    script = [REPOSITORY / "tests/gated_stage.py", gate, "distributed.search", "search_shard", "", "proposal"]
     variables = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    process = start(
-        "proposal",
-        *[*arguments["proposal"], "--output", tmp_path / "super_vertex", "--engine", "ray"],
-        script=script,
-        env=variables,
-    )
+    options = [*arguments["proposal"], "--output", tmp_path / "super_vertex", "--engine", "ray"]
+    process, gate = start_at_gate("proposal", "distributed.search", "search_shard", *options, env=variables)
     (worker,) = wait_for(lambda: [path for path in gate.iterdir() if path.read_text()], process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=ENDS_WITHIN)
