@@ -16,7 +16,7 @@ case ${1:-} in
 esac
 if [ "${1:-}" = quick ]; then
     shift
-    set -- -m "not slow and not ray and not browser and not process" "$@"
+    set -- -m "not slow and not ray and not browser and not process" --ignore tests/stages "$@"
 fi
 find_python requirements.txt requirements-dev.txt requirements-ray.txt
 
