@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from common.errors import InputError
+from common.inputs import require_file
 
 import numpy as np
 
@@ -17,12 +18,7 @@ def is_int64(text: str) -> bool:
 
 def read_text(path: Path) -> str:
     """Read a UTF-8 text file, a BOM allowed; `InputError` where it is missing, a folder or binary."""
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, not a text file: give the path of a file")
-    if not path.exists():
-        raise InputError(f"{path}: not found: check the path")
-    if not path.is_file():
-        raise InputError(f"{path}: is not a regular file: give the path of a text file")
+    require_file(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except PermissionError:
