@@ -104,6 +104,8 @@ def corrections_of(saved: SavedCorrections, features: Features, names: list[str]
 
     Raises `InputError` where it contradicts itself, or none of its faces is among the rows.
     """
+    if not len(saved.rows):
+        return Corrections([], [], [])
     found = find_faces(saved, features, names)
     called = [name or f"row {row}" for row, name in zip(saved.rows.tolist(), saved.names, strict=True)]
     if len(found) and (found < 0).all():

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
+from common.inputs import require_file
 
 import numpy as np
 
-from pipeline.files.clusters import (
-    _is_name,
-)
-from pipeline.files.json_object import read_json
+from pipeline.files.clusters import is_name
+from pipeline.files.json_object import is_text, optional, read_json
 
 SKETCH = 12  # numbers, one byte each, by which a feature is known again
 
@@ -54,8 +53,7 @@ def corrections_json(saved: SavedCorrections) -> dict[str, Any]:
 
 def read_corrections(path: Path) -> SavedCorrections:
     """Read a corrections file. Raises `InputError` where it is missing or damaged."""
-    if not path.exists():
-        raise InputError(f"{path}: not found: give --corrections the file that the report saved")
+    require_file(path, "give --corrections the file that the report saved")
     values = read_json(path, "sh run_report.sh")
     try:
         if values["format"] != 1 or not isinstance(values["network"], dict):
@@ -72,8 +70,8 @@ def read_corrections(path: Path) -> SavedCorrections:
             and all(part and set(rows).issuperset(part) for part in parts)
             and all(parts for _, parts in people)
             and all(rest for _, rest in apart)
-            and all(name is None or isinstance(name, str) for name in names)
-            and all(_is_name(name) for name, _ in people)
+            and all(map(optional(is_text), names))
+            and all(is_name(name) for name, _ in people)
             and all(len(sketch) == SKETCH for sketch in sketches)
         )
     except (KeyError, TypeError, ValueError, AttributeError):

@@ -19,6 +19,8 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from pipeline.files.atomic import digest_file
+
 USAGE, INPUT, ENVIRONMENT = 2, 3, 4
 PROPOSAL, PREDICT = ("proposal",), ("predict", "--output", "new.txt")
 EVALUATE, EXPORT = ("evaluate", "clusters.txt", "labels.txt"), ("export", "--to", "csv")
@@ -54,9 +56,13 @@ def truncate(path, count=7):
 
 
 def replace_array(path, change):
+    """Another array with its digest in the manifest, so that its values must be looked at."""
+
     def apply():
-        array = np.load(path)
-        np.save(path, change(array))
+        np.save(path, change(np.load(path)))
+        digests = json.loads(Path("super_vertex/manifest.json").read_text())["sha256"]
+        digests[str(Path(path).relative_to("super_vertex"))] = digest_file(Path(path))
+        edit_json("super_vertex/manifest.json", sha256=digests)
 
     return apply
 
@@ -65,6 +71,17 @@ def changed(array, place, value):
     array = array.copy()
     array[place] = value
     return array
+
+
+def damage(path, back=1):
+    """Change the lowest bit of a byte of the last value."""
+
+    def apply():
+        data = bytearray(Path(path).read_bytes())
+        data[-4 * back] ^= 1
+        Path(path).write_bytes(data)
+
+    return apply
 
 
 FEATURES = {
@@ -86,7 +103,7 @@ FEATURES = {
         "feature.json: is not a regular file",
     ),
     "json a list": (lambda: Path("feature.json").write_text("[]"), "holds no JSON object"),
-    "json without dim": (lambda: edit_json("feature.json", dim=None), "has no valid `dim`"),
+    "json without dim": (lambda: edit_json("feature.json", dim=None), "`dim` is missing or damaged"),
     "json of another dim": (lambda: edit_json("feature.json", dim=32), "rows but feature.json says"),
     "json is deep": (lambda: Path("feature.json").write_text("[" * 100_000), "is no JSON file"),
     "no json and no dim": (lambda: os.remove("feature.json"), "give its row length with --dim"),
@@ -118,7 +135,7 @@ PROPOSALS = {
     "no manifest": (lambda: os.remove("super_vertex/manifest.json"), "manifest.json: not found"),
     "manifest truncated": (truncate("super_vertex/manifest.json"), "is no JSON file"),
     "another format": (lambda: edit_json("super_vertex/manifest.json", format=99), "format is not"),
-    "no k": (lambda: edit_json("super_vertex/manifest.json", k=None), "has no valid `k`"),
+    "no k": (lambda: edit_json("super_vertex/manifest.json", k=None), "`k` is missing or damaged"),
     "another k": (lambda: edit_json("super_vertex/manifest.json", k=3), "neighbors.npy: shape is"),
     "no calibration": (lambda: edit_json("super_vertex/manifest.json", calibration=None), "`calibration`"),
     "a calibration of NaN": (
@@ -129,12 +146,15 @@ PROPOSALS = {
         lambda: (os.remove("super_vertex/neighbors.npy"), os.mkfifo("super_vertex/neighbors.npy")),
         "neighbors.npy: is not a regular file",
     ),
-    "rounds damaged": (lambda: edit_json("super_vertex/manifest.json", rounds=[3]), "`rounds` is damaged"),
+    "rounds damaged": (
+        lambda: edit_json("super_vertex/manifest.json", rounds=[3]),
+        "`rounds` is missing",
+    ),
     "a path out of the folder": (
         lambda: edit_json(
             "super_vertex/manifest.json", rounds=[{"name": "../x", "hierarchy": "a", "threshold": 1}]
         ),
-        "`rounds` is damaged",
+        "`rounds` is missing",
     ),
     "graph truncated": (truncate("super_vertex/neighbors.npy"), "neighbors.npy: is no whole .npy array"),
     "graph of another dtype": (
@@ -165,6 +185,27 @@ PROPOSALS = {
     "offsets do not fit": (
         replace_array(f"{ROUND}/offsets.npy", lambda array: changed(array, -1, 10**9)),
         "does not fit members.npy",
+    ),
+    "offsets that overflow": (
+        replace_array(
+            f"{ROUND}/offsets.npy", lambda array: np.insert(array, 1, [2**63 - 1, -(2**63) + 5, -(2**62)])
+        ),
+        "does not fit members.npy",
+    ),
+    "another value": (damage(f"{ROUND}/members.npy"), "members.npy: is not as it was written"),
+    "another cosine": (damage("super_vertex/similarities.npy"), "similarities.npy: is not as it was written"),
+    "another neighbor": (damage("super_vertex/neighbors.npy", 2), "neighbors.npy: is not as it was written"),
+    "an archive in the place of an array": (
+        lambda: Path(f"{ROUND}/members.npy").write_bytes(b"PK\x03\x04" + bytes(99)),
+        "is no whole .npy array",
+    ),
+    "no rounds": (
+        lambda: edit_json("super_vertex/manifest.json", rounds=[]),
+        "`rounds` is missing",
+    ),
+    "a calibration of more": (
+        lambda: edit_json("super_vertex/manifest.json", calibration={"middle": 0, "spread": 1, "more": 1}),
+        "`calibration`",
     ),
     "repeat out of range": (
         replace_array(f"{ROUND}/repeats.npy", lambda array: np.array([10**6])),
@@ -277,8 +318,8 @@ LABELS = {
     "missing": (None, "labels.txt: not found"),
     "empty": (b"", "holds no label"),
     "too few": (b"0\n1\n", "2 rows"),
-    "words": (b"anna\nbert\n", "line 1"),
-    "too large": (b"99999999999999999999\n", "line 1"),
+    "an empty line": (b"anna\n\nbert\n", "line 2 is empty"),
+    "unknown alone": (b"-1\n" * 202, "every person is unknown"),
     "binary": (bytes(20), "labels.txt"),
 }
 
@@ -485,7 +526,7 @@ def test_weights_of_no_numbers(made, stage, case):
 def test_weights_that_are_a_fifo(made, stage):
     Path("net").mkdir()
     os.mkfifo("net/gcn_d.safetensors")
-    refused(stage(*PREDICT, "--weights", "net"), INPUT, "net/gcn_d.safetensors: not found")
+    refused(stage(*PREDICT, "--weights", "net"), INPUT, "net/gcn_d.safetensors: is not a regular file")
 
 
 def test_a_link_or_a_file_in_the_place_of_the_proposals_stays(made, stage):
