@@ -6,7 +6,8 @@ from pathlib import Path
 
 from common.errors import InputError
 
-_read_from: dict[str, int] = {}  # files read through memory maps, and their sizes
+# Files read through memory maps, by their resolved names: as they were called, and their sizes.
+_read_from: dict[str, tuple[Path, int]] = {}
 
 
 def require_file(path: Path, remedy: str = "check the path") -> None:
@@ -33,22 +34,29 @@ def is_there(path: Path) -> bool:
 
 def watch_size(path: Path) -> None:
     """Remember the size of a file that is from now on read through a memory map."""
-    _read_from[str(path)] = path.stat().st_size
+    _read_from[str(path.resolve())] = path, path.stat().st_size
 
 
-def refuse_shortened(path: str) -> None:
+def refuse_shortened(resolved: str) -> None:
     """Raise `InputError` where a watched file is shorter than it was: to read on would end the process."""
-    if path in _read_from and os.stat(path).st_size < _read_from[path]:  # noqa: PTH116
-        raise InputError(shortened_line(path))
-
-
-def shortened_line(path: str) -> str:
-    return f"{path}: was cut short while it was read: make it again, and let nothing write to it meanwhile"
+    if resolved in _read_from and _is_shorter(resolved):
+        raise InputError(_shortened_line(resolved))
 
 
 def bus_error_line() -> str:
-    """What to say of a bus error: of the watched files, that which is shorter than it was."""
-    for path, size in _read_from.items():
-        if not os.path.exists(path) or os.stat(path).st_size < size:  # noqa: PTH110, PTH116
-            return shortened_line(path)
+    """What to say of a bus error: which of the watched files is shorter than it was."""
+    for resolved in filter(_is_shorter, _read_from):
+        return _shortened_line(resolved)
     return "a file could not be read through its memory map: check the disk, and run the same command again"
+
+
+def _is_shorter(resolved: str) -> bool:
+    try:
+        return os.stat(resolved).st_size < _read_from[resolved][1]  # noqa: PTH116  (its name is as NumPy has it)
+    except OSError:  # it was removed: what was mapped stays readable
+        return False
+
+
+def _shortened_line(resolved: str) -> str:
+    path = _read_from[resolved][0]
+    return f"{path}: was cut short while it was read: make it again, and let nothing write to it meanwhile"
