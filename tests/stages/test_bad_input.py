@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, Ended
+from conftest import REPOSITORY, Ended, draw_images
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from pipeline.files.atomic import digest_file
+from pipeline.files.atomic import digest_file, part_path
+from pipeline.training.problems import read_set
 
 USAGE, INPUT, ENVIRONMENT = 2, 3, 4
 PROPOSAL, PREDICT = ("proposal",), ("predict", "--output", "new.txt")
@@ -500,6 +501,129 @@ def test_a_folder_of_other_things_is_not_replaced(made, stage):
     Path("photos/mine.jpg").touch()
     refused(stage("proposal", "--output", "photos"), INPUT, "photos: holds mine.jpg")
     assert Path("photos/mine.jpg").exists()
+
+
+LABELS_AND_CARD = {"labels.txt": "0\n1\n", "README.md": "# My project\n", "notes.json": "{}"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("predict", "--output", "labels.txt"), "labels.txt"),
+        (("predict", "--output", "notes"), "notes.json"),
+        (("predict", "--output", "README.md"), "README.md"),
+        (("predict", "--output", "super_vertex/manifest.txt"), "manifest.json"),
+        (("predict", "--output", "super_vertex/neighbors.npy"), "neighbors.npy"),
+        (("predict", "--output", "net/gcn_d.safetensors", "--weights", "net"), "gcn_d.safetensors"),
+        (("predict", "--output", "images/3.jpg"), "3.jpg"),
+        (("predict", "--output", "/dev/stdout"), "/dev/stdout"),
+        (("export", "--to", "csv", "--output", "images/list.txt"), "list.txt"),
+        (("export", "--to", "csv", "--output", "images/3.jpg"), "3.jpg"),
+        (("export", "--to", "csv", "--output", "README.md"), "README.md"),
+        (("export", "--to", "json", "--output", "feature.json"), "feature.json"),
+        (("export", "--to", "json", "--output", "super_vertex/manifest.json"), "manifest.json"),
+        (("export", "--to", "json", "--output", "/dev/stdout"), "/dev/stdout"),
+        (("train", "--set", "feature.bin", "people.txt", "--output", "../work"), "README.md"),
+        (("train", "--set", "feature.bin", "people.txt", "--output", "theirs", "--restart"), "checkpoint.pt"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_a_stage_did_not_write_it_does_not_replace(made, stage, arguments, named):
+    draw_images(made)
+    shutil.copytree(REPOSITORY / "weights", "net")
+    Path("theirs").mkdir()
+    Path("theirs/checkpoint.pt").write_bytes(bytes(100))
+    Path("people.txt").write_text("".join(f"{row % 20}\n" for row in range(202)))
+    for name, text in LABELS_AND_CARD.items():
+        Path(name).write_text(text)
+    before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    ended = stage(*arguments)
+    assert ended.code in (USAGE, INPUT), ended
+    refused(ended, ended.code, named)
+    assert {path: path.read_bytes() for path in made.rglob("*") if path.is_file()} == before
+
+
+def test_what_a_stage_wrote_it_replaces(made, stage):
+    draw_images(made)
+    before = Path("clusters.txt").read_bytes()
+    os.truncate("clusters.json", 150)  # damaged, but known
+    assert stage("predict").code == 0 and Path("clusters.txt").read_bytes() == before
+    for kind in ("csv", "json"):
+        for _ in range(2):
+            assert stage("export", "--to", kind).code == 0
+
+
+@pytest.mark.parametrize("command", ["predict", "report"])
+def test_corrections_that_say_nothing_change_nothing(made, stage, command):
+    draw_images(made)
+    said = {"format": 1, "network": {}, "faces": [], "people": [], "apart": []}
+    Path("corrections.json").write_text(json.dumps(said))
+    before = Path("clusters.txt").read_bytes()
+    assert stage(command, "--corrections", "corrections.json").code == 0
+    assert Path("clusters.txt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("plant", "words"),
+    [
+        (lambda: os.mkfifo("report/index.html"), "report/index.html: is no regular file"),
+        (
+            lambda: Path("report/index.html").symlink_to("../mine.txt"),
+            "report/index.html: is no regular file",
+        ),
+        (
+            lambda: Path("report/thumbs").symlink_to("../outside"),
+            "report/thumbs: is not a folder of this tool",
+        ),
+    ],
+    ids=["fifo", "link", "thumbnails"],
+)
+def test_what_is_planted_in_a_report_is_not_followed(made, stage, plant, words):
+    draw_images(made)
+    Path("report").mkdir()
+    Path("outside").mkdir()
+    Path("mine.txt").write_text("mine")
+    plant()
+    refused(stage("report"), INPUT, words)
+    assert list(Path("outside").iterdir()) == [] and Path("mine.txt").read_text() == "mine"
+
+
+def test_links_at_the_places_of_parts_are_not_followed(made, stage):
+    draw_images(made)
+    Path("mine.txt").write_text("mine")
+    for place in (".clusters.txt.part", ".clusters.json.part"):
+        Path(place).symlink_to("mine.txt")
+    assert stage("predict", "--restart").code == 0
+    assert stage("report").code == 0
+    thumbnail = next(Path("report/thumbs").glob("*/*.jpg"))
+    part_path(thumbnail).symlink_to(made / "mine.txt")
+    thumbnail.unlink()
+    Path("report/.index.html.part").symlink_to("../mine.txt")
+    assert stage("report").code == 0
+    assert thumbnail.is_file() and Path("mine.txt").read_text() == "mine"
+
+
+def test_the_first_line_says_what_was_read(made, stage):
+    for options in ((), ("--k", "7")):
+        assert stage("proposal", *options).out.startswith("feature.bin: 202 rows x 64, float32\n")
+
+
+def test_npy_features_give_the_same_people(made, stage):
+    rows, before = np.fromfile("feature.bin", "<f4").reshape(-1, 64), Path("clusters.txt").read_bytes()
+    for kind in ("<f4", "<f8"):
+        np.save("people.npy", rows.astype(kind))
+        options = ("--features", "people.npy", "--proposals", "sv")
+        assert stage("proposal", *options[:2], "--output", "sv").code == 0
+        assert stage("predict", *options, "--output", "new.txt").code == 0
+        assert Path("new.txt").read_bytes() == before
+
+
+def test_training_leaves_unknown_people_out(made, stage):
+    Path("people.txt").write_text("".join(f"{row % 20 if row < 150 else -1}\n" for row in range(202)))
+    Path("one.txt").write_text("-1\n" * 202)
+    refused(stage("train", "--set", "feature.bin", "one.txt"), INPUT, "one.txt: 0 people")
+    found = read_set(Path("feature.bin"), Path("people.txt"), None, 2)
+    assert found.labels.min() >= 0 and len(found.labels) in (149, 150)
 
 
 def test_names_cannot_command_the_terminal(made, stage):
