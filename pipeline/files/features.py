@@ -87,7 +87,7 @@ def read_feature_json(path: Path) -> dict[str, Any]:
         meta_path,
         meta,
         COMMAND,
-        dim=lambda dim: is_count(dim) and dim > 0,
+        dim=optional(_is_dim),
         feature_sha256=optional(is_text),
         filelist=optional(is_text),
         unreadable=optional(is_unreadable_list),
@@ -105,6 +105,8 @@ def read_features(path: Path, dim: int | None = None) -> Features:
     """
     meta_path, meta = feature_json_path(path), read_feature_json(path)
     require_file(path, f"run `{COMMAND}` first, or give --features FILE")
+    if meta:
+        check_fields(meta_path, meta, COMMAND, dim=_is_dim)
     known = meta.get("dim")
     if dim is not None and known is not None and dim != known:
         raise InputError(f"{path}: --dim is {dim} but {meta_path.name} says {known}: leave --dim out")
@@ -123,6 +125,10 @@ def read_features(path: Path, dim: int | None = None) -> Features:
             f"run `{COMMAND}` again, or remove it and give --dim"
         )
     return Features(path, rows, Numbering(usable), digest, meta)
+
+
+def _is_dim(value: Any) -> bool:
+    return is_count(value) and value > 0
 
 
 def _open_raw(path: Path, dim: int | None) -> np.ndarray:

@@ -32,7 +32,8 @@ def check_fields(path: Path, value: dict[str, Any], made_by: str, **checks: Chec
     """Raise `InputError` naming the first field of the object, read from `path`, that is not sound."""
     for name, is_sound in checks.items():
         if not is_sound(value.get(name)):
-            raise InputError(f"{path}: `{name}` is missing or damaged: run `{made_by}` again")
+            what = "damaged" if name in value else "missing"
+            raise InputError(f"{path}: `{name}` is {what}: run `{made_by}` again")
 
 
 def is_count(value: Any) -> bool:

@@ -104,7 +104,7 @@ FEATURES = {
         "feature.json: is not a regular file",
     ),
     "json a list": (lambda: Path("feature.json").write_text("[]"), "holds no JSON object"),
-    "json without dim": (lambda: edit_json("feature.json", dim=None), "`dim` is missing or damaged"),
+    "json without dim": (lambda: edit_json("feature.json", dim=None), "`dim` is damaged"),
     "json of another dim": (lambda: edit_json("feature.json", dim=32), "rows but feature.json says"),
     "json is deep": (lambda: Path("feature.json").write_text("[" * 100_000), "is no JSON file"),
     "no json and no dim": (lambda: os.remove("feature.json"), "give its row length with --dim"),
@@ -136,7 +136,7 @@ PROPOSALS = {
     "no manifest": (lambda: os.remove("super_vertex/manifest.json"), "manifest.json: not found"),
     "manifest truncated": (truncate("super_vertex/manifest.json"), "is no JSON file"),
     "another format": (lambda: edit_json("super_vertex/manifest.json", format=99), "format is not"),
-    "no k": (lambda: edit_json("super_vertex/manifest.json", k=None), "`k` is missing or damaged"),
+    "no k": (lambda: edit_json("super_vertex/manifest.json", k=None), "`k` is damaged"),
     "another k": (lambda: edit_json("super_vertex/manifest.json", k=3), "neighbors.npy: shape is"),
     "no calibration": (lambda: edit_json("super_vertex/manifest.json", calibration=None), "`calibration`"),
     "a calibration of NaN": (
@@ -149,13 +149,13 @@ PROPOSALS = {
     ),
     "rounds damaged": (
         lambda: edit_json("super_vertex/manifest.json", rounds=[3]),
-        "`rounds` is missing",
+        "`rounds` is damaged",
     ),
     "a path out of the folder": (
         lambda: edit_json(
             "super_vertex/manifest.json", rounds=[{"name": "../x", "hierarchy": "a", "threshold": 1}]
         ),
-        "`rounds` is missing",
+        "`rounds` is damaged",
     ),
     "graph truncated": (truncate("super_vertex/neighbors.npy"), "neighbors.npy: is no whole .npy array"),
     "graph of another dtype": (
@@ -202,7 +202,7 @@ PROPOSALS = {
     ),
     "no rounds": (
         lambda: edit_json("super_vertex/manifest.json", rounds=[]),
-        "`rounds` is missing",
+        "`rounds` is damaged",
     ),
     "a calibration of more": (
         lambda: edit_json("super_vertex/manifest.json", calibration={"middle": 0, "spread": 1, "more": 1}),
