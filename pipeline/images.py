@@ -1,7 +1,10 @@
-"""Reading face crops: any image file to RGB, and the part of it that a network wants to see."""
+"""Reading images: any file to RGB, and of a face crop the part that a network wants to see."""
 
+import io
 import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +14,9 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MOST_PIXELS = 64_000_000
+MOST_PIXELS_OF_PHOTO = 130_000_000  # phones take 108 million; decoded and turned it is 0.8 GB
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+HEIC_REASON = "is a HEIC photo, which needs the package pillow-heif: install it"
 LEAST_SIDE = 8
 # Of a crop aligned one way, the box that the other way shows, as shares of its width and height:
 # dlib's chip is the box (6.2, 22.5)-(106.7, 122.5) of an ArcFace crop of 112 x 112.
@@ -18,7 +24,7 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 DLIB_IN_ARCFACE = (6.2 / 112, 22.5 / 112, 106.7 / 112, 122.5 / 112)
 ARCFACE_IN_DLIB = (-6.2 / 100.5, -22.5 / 100, (112 - 6.2) / 100.5, (112 - 22.5) / 100)
 # Not all that Pillow opens: for PostScript, say, it runs an interpreter.
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 CROPS = ("arcface", "dlib", "none")
 
 
@@ -55,19 +61,53 @@ def read_image(path: Path) -> Image.Image:
 
     Raises `InputError` with the reason alone; opens regular files only, so nothing can hang.
     """
+    with reasons_alone():
+        refuse_irregular(path)
+        return _decode(path, MOST_PIXELS)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a regular file; raises `InputError` with the reason alone."""
+    with reasons_alone():
+        refuse_irregular(path)
+        return path.read_bytes()
+
+
+def decode_photo(data: bytes) -> Image.Image:
+    """As `read_image`, from the bytes of a file, and larger ones too."""
+    with reasons_alone():
+        try:
+            return _decode(io.BytesIO(data), MOST_PIXELS_OF_PHOTO)
+        except UnidentifiedImageError:
+            if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS and "HEIF" not in known_formats():
+                raise InputError(HEIC_REASON) from None
+            raise
+
+
+def refuse_irregular(path: Path) -> None:
+    """Raise `InputError` for what is no regular file: reading a FIFO or a device might never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise InputError("is not a regular file")
+
+
+def _decode(source: Path | io.BytesIO, most_pixels: int) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(source, formats=known_formats()) as image:
+            if image.width * image.height > most_pixels:
+                raise InputError(f"has {image.width} x {image.height} pixels, too many")
+            if min(image.size) < LEAST_SIDE:
+                raise InputError(f"has {image.width} x {image.height} pixels, too few for a face")
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return to_rgb(image)
+
+
+@contextmanager
+def reasons_alone() -> Iterator[None]:
+    """Whatever is wrong with an image becomes an `InputError` with the reason alone."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError("is not a regular file")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=known_formats()) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    raise InputError(f"has {image.width} x {image.height} pixels, too many for a face crop")
-                if min(image.size) < LEAST_SIDE:
-                    raise InputError(f"has {image.width} x {image.height} pixels, too few for a face")
-                image.load()
-                ImageOps.exif_transpose(image, in_place=True)
-                return to_rgb(image)
+        yield
     except FileNotFoundError:
         raise InputError("not found") from None
     except PermissionError:
@@ -75,7 +115,7 @@ def read_image(path: Path) -> Image.Image:
     except UnidentifiedImageError:
         raise InputError("is no image, or of a kind that is not read") from None
     except Image.DecompressionBombError:
-        raise InputError("has too many pixels for a face crop") from None
+        raise InputError("has too many pixels") from None
     except InputError:
         raise
     except OSError as error:  # of the file system, or with no number, of a decoder
@@ -91,8 +131,12 @@ def _line_of(error: Exception) -> str:
 
 @cache
 def known_formats() -> tuple[str, ...]:
-    """Those of FORMATS that this Pillow can read."""
+    """Those of FORMATS that this Pillow can read, with pillow-heif where that is there."""
     Image.init()
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
