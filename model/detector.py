@@ -116,7 +116,9 @@ def load_detector(path: Path) -> CenterFace:
     try:
         graph = onnx.load(path).graph
     except Exception as error:  # protobuf has many kinds for a damaged file
-        raise InputError(f"{path}: is no whole ONNX file ({type(error).__name__}): install it again") from None
+        raise InputError(
+            f"{path}: is no whole ONNX file ({type(error).__name__}): install it again"
+        ) from None
     arrays = {tensor.name: to_array(tensor) for tensor in graph.initializer}
     layers: list[list[np.ndarray]] = []  # weight and bias of each convolution
     for node in graph.node:
@@ -153,7 +155,7 @@ def _with_batch_norm(
     return [weight * gain[None, :, None, None], shift - mean * gain]
 
 
-def detect(network: CenterFace, pictures: np.ndarray, least_score: float) -> list[np.ndarray]:
+def detect(network: CenterFace, pictures: np.ndarray, min_score: float) -> list[np.ndarray]:
     """The peaks of the heat in pictures, uint8 RGB (B, H, W, 3), as float32 (n, 15) for each picture.
 
     A row is left, top, right, bottom, score, and x, y of both eyes, the nose and both corners of the
@@ -166,7 +168,7 @@ def detect(network: CenterFace, pictures: np.ndarray, least_score: float) -> lis
         x = F.pad(x, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
         outputs = network(x.to(torch.float32, memory_format=torch.channels_last))
         heat = outputs[:, :1]
-        is_peak = (heat >= least_score) & (heat == F.max_pool2d(heat, 3, 1, 1))
+        is_peak = (heat >= min_score) & (heat == F.max_pool2d(heat, 3, 1, 1))
         picture, _, row, column = is_peak.nonzero().cpu().numpy().T
         found = outputs.permute(0, 2, 3, 1)[is_peak[:, 0]].cpu().numpy()
     size = np.exp(found[:, 1:3]) * STRIDE

@@ -13,11 +13,11 @@ from common.errors import InputError
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-MOST_PIXELS = 64_000_000
-MOST_PIXELS_OF_PHOTO = 130_000_000  # phones take 108 million; decoded and turned it is 0.8 GB
+MAX_PIXELS = 64_000_000
+MAX_PIXELS_OF_PHOTO = 130_000_000  # phones take 108 million; decoded and turned it is 0.8 GB
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 HEIC_REASON = "is a HEIC photo, which needs the package pillow-heif: install it"
-LEAST_SIDE = 8
+MIN_SIDE = 8
 # Of a crop aligned one way, the box that the other way shows, as shares of its width and height:
 # dlib's chip is the box (6.2, 22.5)-(106.7, 122.5) of an ArcFace crop of 112 x 112.
 WHOLE = (0.0, 0.0, 1.0, 1.0)
@@ -25,7 +25,6 @@ DLIB_IN_ARCFACE = (6.2 / 112, 22.5 / 112, 106.7 / 112, 122.5 / 112)
 ARCFACE_IN_DLIB = (-6.2 / 100.5, -22.5 / 100, (112 - 6.2) / 100.5, (112 - 22.5) / 100)
 # Not all that Pillow opens: for PostScript, say, it runs an interpreter.
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
-CROPS = ("arcface", "dlib", "none")
 
 
 def frame_box(crop: str, frame: str) -> tuple[float, float, float, float]:
@@ -63,7 +62,7 @@ def read_image(path: Path) -> Image.Image:
     """
     with reasons_alone():
         refuse_irregular(path)
-        return _decode(path, MOST_PIXELS)
+        return _decode(path, MAX_PIXELS)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -77,7 +76,7 @@ def decode_photo(data: bytes) -> Image.Image:
     """As `read_image`, from the bytes of a file, and larger ones too."""
     with reasons_alone():
         try:
-            return _decode(io.BytesIO(data), MOST_PIXELS_OF_PHOTO)
+            return _decode(io.BytesIO(data), MAX_PIXELS_OF_PHOTO)
         except UnidentifiedImageError:
             if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS and "HEIF" not in known_formats():
                 raise InputError(HEIC_REASON) from None
@@ -96,7 +95,7 @@ def _decode(source: Path | io.BytesIO, most_pixels: int) -> Image.Image:
         with Image.open(source, formats=known_formats()) as image:
             if image.width * image.height > most_pixels:
                 raise InputError(f"has {image.width} x {image.height} pixels, too many")
-            if min(image.size) < LEAST_SIDE:
+            if min(image.size) < MIN_SIDE:
                 raise InputError(f"has {image.width} x {image.height} pixels, too few for a face")
             image.load()
             ImageOps.exif_transpose(image, in_place=True)

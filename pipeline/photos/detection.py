@@ -13,31 +13,31 @@ from PIL import Image
 Detect = Callable[[np.ndarray], list[np.ndarray]]
 
 # Measured with CenterFace on WIDER FACE and LFW photos (benchmarks/photos.py).
-LEAST_SCORE = 0.2  # of what is seen at first: the second look tells faces from others
-LEAST_HEIGHT = 16  # pixels that the smallest face wanted has in the largest copy of a photo
-LARGEST_COPY = 2.0  # of the photo itself
+MIN_SCORE = 0.2  # of what is seen at first: the second look tells faces from others
+MIN_HEIGHT = 16  # pixels that the smallest face wanted has in the largest copy of a photo
+MAX_SCALE = 2.0  # of the photo itself
 SIDE = 1024  # most pixels of a picture's side; larger copies are cut into tiles
 OVERLAP = 160  # of tiles
-MOST_IN_TILE = 128  # height of a face that must lie whole in one tile; larger ones are seen in the next copy
-MOST_IN_PICTURE = 400  # boxes of faces above some 550 pixels go wrong
+MAX_IN_TILE = 128  # height of a face that must lie whole in one tile; larger ones are seen in the next copy
+MAX_IN_PICTURE = 400  # boxes of faces above some 550 pixels go wrong
 STEP = 3  # each copy is so much smaller than the one before
 BORDER = 4  # pixels: a box that comes so near the cut of a tile may be a part of a face
 SAME_FACE = 0.3  # IoU of two boxes above which they are of one face
 INSIDE = 0.7  # share of a box inside another one above which it is a part of that face
 CHIP = 192  # pixels of the square in which a face is seen again
 FACE_IN_CHIP = 112  # its height there, where landmarks err least
-MOST_ROLL = 10.0  # degrees by which a face may be turned in its chip
+MAX_ROLL = 10.0  # degrees by which a face may be turned in its chip
 SURELY_SMALLER = 0.8  # of a height: the second look may change it by less
 LOOKS = 2  # of a face at most: the first landmarks of one far from upright tell its roll roughly
 AT_ONCE = 8  # faces seen again in one call of the detector
 
 
 def find_faces(
-    photo: Image.Image, detect: Detect, least_height: float, turns: Sequence[int] = (0,)
+    photo: Image.Image, detect: Detect, min_height: float, turns: Sequence[int] = (0,)
 ) -> np.ndarray:
     """The faces of an RGB photo, each once, highest scores first; float32 (n, 15).
 
-    Those that may have `least_height` pixels are seen twice, at their best size and upright, which sets
+    Those that may have `min_height` pixels are seen twice, at their best size and upright, which sets
     box and landmarks and, by half, the score; smaller ones, if any, are as they were seen at first.
     `turns` are quarters by which the photo is turned to find faces that lie on their side.
     """
@@ -46,10 +46,10 @@ def find_faces(
         turned, turn, corner = quarter_turns(photo, quarters)
         seen += [
             moved(detect_in_copy(turned, detect, scale, is_last), turn, corner)
-            for scale, is_last in copies(turned, least_height)
+            for scale, is_last in copies(turned, min_height)
         ]
     faces = without_repeats(np.concatenate(seen))
-    is_small = heights(faces) < SURELY_SMALLER * least_height
+    is_small = heights(faces) < SURELY_SMALLER * min_height
     again = look_again(photo, detect, faces[~is_small])
     return without_repeats(np.concatenate([again, faces[is_small]]))
 
@@ -67,8 +67,8 @@ def quarter_turns(photo: Image.Image, quarters: int) -> tuple[Image.Image, compl
 def copies(photo: Image.Image, min_face: float) -> Iterator[tuple[float, bool]]:
     """The scales of the copies of a photo to look at, and whether one is the last, for the largest faces."""
     longest = max(photo.size)
-    scale = max(min(LARGEST_COPY, LEAST_HEIGHT / min_face), min(1.0, SIDE / longest))
-    while longest * scale > MOST_IN_PICTURE:
+    scale = max(min(MAX_SCALE, MIN_HEIGHT / min_face), min(1.0, SIDE / longest))
+    while longest * scale > MAX_IN_PICTURE:
         yield scale, False
         scale /= STEP
     yield scale, True
@@ -80,13 +80,13 @@ def detect_in_copy(photo: Image.Image, detect: Detect, scale: float, is_last: bo
     lefts, tile_width = tile_starts(width)
     tops, tile_height = tile_starts(height)
     corners = [(left, top) for top in tops for left in lefts]
-    most = MOST_IN_TILE if len(corners) > 1 else np.inf if is_last else MOST_IN_PICTURE
+    most = MAX_IN_TILE if len(corners) > 1 else np.inf if is_last else MAX_IN_PICTURE
     copy = photo if (width, height) == photo.size else photo.resize((width, height), resample(scale))
     found = [np.zeros((0, 15), np.float32)]
     for left, top in corners:
         tile = np.asarray(copy.crop((left, top, left + tile_width, top + tile_height)))
         rows = detect(tile[None])[0]
-        is_whole = (rows[:, 4] >= LEAST_SCORE) & (heights(rows) <= most)
+        is_whole = (rows[:, 4] >= MIN_SCORE) & (heights(rows) <= most)
         is_whole &= (rows[:, 0] > BORDER) | (left == 0)
         is_whole &= (rows[:, 1] > BORDER) | (top == 0)
         is_whole &= (rows[:, 2] < tile_width - BORDER) | (left + tile_width == width)
@@ -164,7 +164,7 @@ def look_again(photo: Image.Image, detect: Detect, faces: np.ndarray) -> np.ndar
     seen[:, 4] /= 2
     for _ in range(LOOKS):
         angles = rolls(seen)
-        again = np.flatnonzero(~(np.abs((angles - turned + 180) % 360 - 180) <= MOST_ROLL))
+        again = np.flatnonzero(~(np.abs((angles - turned + 180) % 360 - 180) <= MAX_ROLL))
         for start in range(0, len(again), AT_ONCE):
             some = again[start : start + AT_ONCE]
             maps = [chip_map(seen[face], angles[face]) for face in some]

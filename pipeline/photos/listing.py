@@ -9,8 +9,28 @@ from pipeline.files.filelist import read_filelist
 
 # Endings by which photos are known in a folder, where other files lie beside them.
 PHOTO_SUFFIXES = frozenset(
-    ".avif .bmp .gif .heic .heics .heif .hif .jfif .jpe .jpeg .jpg .jp2 .mpo .png .ppm .pgm .tga .tif .tiff "
-    ".webp".split()
+    [
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".heic",
+        ".heics",
+        ".heif",
+        ".hif",
+        ".jfif",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".jp2",
+        ".mpo",
+        ".png",
+        ".ppm",
+        ".pgm",
+        ".tga",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
 )
 
 
