@@ -66,7 +66,8 @@ class CenterFace(nn.Module):
         super().__init__()
         stem = [convolution(3, 32, 3, 2), nn.ReLU(inplace=True)]
         stem += [convolution(32, 32, 3, groups=32), nn.ReLU(inplace=True), convolution(32, 16)]
-        levels, layers, inputs, laterals = nn.ModuleList(), list[nn.Module](stem), 16, []
+        levels, layers, inputs = nn.ModuleList(), list[nn.Module](stem), 16
+        laterals: list[int] = []
         for outputs, blocks, stride, is_taken in STAGES:
             layers += [Block(inputs, outputs, stride)]
             layers += [Block(outputs, outputs, 1) for _ in range(blocks - 1)]
@@ -126,7 +127,7 @@ def load_detector(path: Path) -> CenterFace:
         if node.op_type in ("Conv", "ConvTranspose"):
             layers.append(values)
         elif node.op_type == "BatchNormalization" and layers:
-            layers[-1] = _with_batch_norm(layers[-1][0], *values, epsilon=node.attribute[0].f)
+            layers[-1] = _with_batch_norm(layers[-1][0], values, node.attribute[0].f)
     network = CenterFace()
     convolutions = [
         module for module in network.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
@@ -142,15 +143,9 @@ def load_detector(path: Path) -> CenterFace:
     return network.eval().to(memory_format=torch.channels_last)
 
 
-def _with_batch_norm(
-    weight: np.ndarray,
-    gain: np.ndarray,
-    shift: np.ndarray,
-    mean: np.ndarray,
-    variance: np.ndarray,
-    epsilon: float,
-) -> list[np.ndarray]:
+def _with_batch_norm(weight: np.ndarray, norm: list[np.ndarray], epsilon: float) -> list[np.ndarray]:
     """Weight and bias of a transposed convolution with the batch norm after it folded in."""
+    gain, shift, mean, variance = norm
     gain = gain / np.sqrt(variance + epsilon)
     return [weight * gain[None, :, None, None], shift - mean * gain]
 
@@ -164,7 +159,7 @@ def detect(network: CenterFace, pictures: np.ndarray, min_score: float) -> list[
     height, width = pictures.shape[1:3]
     device = next(network.parameters()).device
     with torch.inference_mode(), one_thread():
-        x = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2)
+        x = torch.from_numpy(np.array(pictures)).to(device).permute(0, 3, 1, 2)
         x = F.pad(x, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
         outputs = network(x.to(torch.float32, memory_format=torch.channels_last))
         heat = outputs[:, :1]

@@ -173,8 +173,8 @@ def look_again(photo: Image.Image, detect: Detect, faces: np.ndarray) -> np.ndar
             for face, there, straight, mirrored in zip(
                 some, maps, both[: len(some)], both[len(some) :], strict=True
             ):
-                views = [nearest_in_chip(straight), nearest_in_chip(mirror(mirrored))]
-                views = [view for view in views if view is not None]
+                both_views = (nearest_in_chip(straight), nearest_in_chip(mirror(mirrored)))
+                views = [view for view in both_views if view is not None]
                 if views:
                     back = moved(np.mean(views, axis=0)[None], *there)[0]
                     score = (faces[face, 4] + sum(view[4] for view in views) / 2) / 2

@@ -8,29 +8,9 @@ from common.errors import InputError
 from pipeline.files.filelist import read_filelist
 
 # Endings by which photos are known in a folder, where other files lie beside them.
-PHOTO_SUFFIXES = frozenset(
-    [
-        ".avif",
-        ".bmp",
-        ".gif",
-        ".heic",
-        ".heics",
-        ".heif",
-        ".hif",
-        ".jfif",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".jp2",
-        ".mpo",
-        ".png",
-        ".ppm",
-        ".pgm",
-        ".tga",
-        ".tif",
-        ".tiff",
-        ".webp",
-    ]
+PHOTO_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".heic", ".heif", ".hif", ".avif", ".webp", ".tif", ".tiff"),
+    *(".bmp", ".gif", ".jp2", ".mpo", ".pgm", ".ppm", ".tga"),
 )
 
 
