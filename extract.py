@@ -35,7 +35,9 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", choices=BACKBONE_NAMES, default="dlib", help="face network")
     parser.add_argument("--weights", type=Path, help="the network's weights; not needed for dlib")
-    parser.add_argument("--crop", choices=CROPS, default="arcface", help="how the images were aligned")
+    parser.add_argument(
+        "--crop", choices=CROPS, default="arcface", help="how the images were aligned; none spoils the result"
+    )
     parser.add_argument(
         "--output", type=cli.output_beside_json, default=Path("feature.bin"), help="features to write"
     )
@@ -68,6 +70,7 @@ def main(args: argparse.Namespace) -> None:
     with step("load the face network"):
         from model.backbones import load_backbone
         from stages import extraction
+        from stages.alignment import warn_of_unaligned
 
         backbone = load_backbone(args.model, args.weights)
     run: dict[str, Any] = {
@@ -99,6 +102,8 @@ def main(args: argparse.Namespace) -> None:
                 lambda stopped: extraction.differences(stopped, run_here, filelist),
             )
             try:
+                if not finished and not journal.done:
+                    warn_of_unaligned(filelist.paths, args.crop)
                 if finished:
                     extraction.take_over(journal, read_features(args.output).rows, finished["unreadable"])
                 before = journal.done

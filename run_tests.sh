@@ -12,7 +12,7 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 case ${1:-} in
 -h | --help | --version) help_and_version "$1" ;;
 esac
-find_python requirements.txt requirements-dev.txt requirements-ray.txt
+find_python requirements.txt requirements-dev.txt requirements-ray.txt requirements-photos.txt requirements-detector.txt
 
 cd "$here"
 PATH=$("$python" -c 'import sysconfig; print(sysconfig.get_path("scripts"))'):$PATH

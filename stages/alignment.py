@@ -1,32 +1,42 @@
 """Alignment of photos: what a photo becomes, what of an earlier run may be used again, and what to say."""
 
 import hashlib
+import importlib.util
 import io
 import os
 import shutil
 import threading
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from common.progress import bar
+from common.progress import bar, warn
 from common.threads import in_threads
 
 import numpy as np
 import torch
 from PIL import Image
 
-from model.detector import detect, load_detector
+from model.detector import FILE, PACKAGE, detect, load_detector
+from model.weights import find_in_package
 from pipeline.files.atomic import digest_file, part_path
 from pipeline.files.faces import Entry, beside, journal_path, read_faces, read_journal
-from pipeline.images import decode_photo, read_bytes
-from pipeline.photos.alignment import align, roll, sharpness, yaw
+from pipeline.images import decode_photo, frame_box, read_bytes, read_face
+from pipeline.photos.alignment import SIDE, align, is_in_place, roll, sharpness, yaw
 from pipeline.photos.detection import MIN_SCORE, find_faces, heights
 
 LARGE = 24_000_000  # pixels: threads take turns with photos above this, as each needs 0.5 GB or more
+LEFT_OUT = {
+    "small": "under {min_face} pixels",
+    "unlikely": "under a score of {min_score:g}",
+    "cut_off": "cut off at the border",
+    "not_largest": "not the largest",
+}
+SAMPLE = 24  # images looked at to see whether they are aligned
+MIN_ALIGNED = 0.5  # of crops of LFW and glint8 all are, of drawn faces too; of photos none
 STEM = 40  # letters of a photo's name that its crops' names keep
 VERSION = 1  # of how faces are found and aligned: those of another one are not used again
 
@@ -125,7 +135,7 @@ def photo_aligner(
                 image = decode_photo(data)
                 del data
                 rows = find_faces(image, find, run["min_face"], turns)
-                faces, left_out = choose(rows, run)
+                faces, left_out = choose(rows, image.size, run)
                 described, crops = align_faces(image, faces, crop_name(path, digest, output, run["format"]))
         except InputError as reason:
             return {"photo": name, "reason": str(reason)}, {}
@@ -133,7 +143,8 @@ def photo_aligner(
         if any(left_out.values()):
             entry["left_out"] = left_out
         if not described:
-            entry["reason"] = "its faces are small or unlikely" if any(left_out.values()) else "no face found"
+            whys = [LEFT_OUT[why].format(**run) for why, count in left_out.items() if count]
+            entry["reason"] = f"all its faces are {' or '.join(whys)}" if whys else "no face found"
         return entry, crops
 
     return compute
@@ -148,12 +159,21 @@ def pixels_of(data: bytes) -> int:
         return 0
 
 
-def choose(rows: np.ndarray, run: dict[str, Any]) -> tuple[np.ndarray, dict[str, int]]:
-    """The faces that the options ask for, from left to right, and how many others there were by why."""
+def choose(rows: np.ndarray, size: tuple[int, int], run: dict[str, Any]) -> tuple[np.ndarray, dict[str, int]]:
+    """The faces that the options ask for, from left to right, and how many others there were by why.
+
+    `size` is the photo's width and height. A face is whole where all its landmarks lie in the photo.
+    """
+    points = rows[:, 5:].reshape(-1, 5, 2)
+    is_whole = ((points >= 0) & (points < size)).all(axis=(1, 2))
     is_likely = rows[:, 4] >= run["min_score"]
     is_tall = heights(rows) >= run["min_face"]
-    faces = rows[is_likely & is_tall]
-    left_out = {"small": int((is_likely & ~is_tall).sum()), "unlikely": int((is_tall & ~is_likely).sum())}
+    faces = rows[is_whole & is_likely & is_tall]
+    left_out = {
+        "small": int((is_likely & ~is_tall).sum()),
+        "unlikely": int((is_tall & ~is_likely).sum()),
+        "cut_off": int((is_tall & is_likely & ~is_whole).sum()),
+    }
     if run["largest"]:
         left_out["not_largest"] = max(0, len(faces) - 1)
         faces = faces[np.argsort(-heights(faces), kind="stable")[:1]]
@@ -245,8 +265,24 @@ def summary(entries: list[Entry], run: dict[str, Any]) -> str:
     )
 
 
-LEFT_OUT = {
-    "small": "under {min_face:g} pixels",
-    "unlikely": "with a score under {min_score:g}",
-    "not_largest": "that are not the largest of their photo",
-}
+def warn_of_unaligned(paths: list[Path], crop: str) -> None:
+    """Warn where most of a small sample of crops do not show a face at the place that `crop` says.
+
+    Nothing is said where the detector's packages are not there.
+    """
+    weights = find_in_package(PACKAGE, FILE)
+    if weights is None or importlib.util.find_spec("onnx") is None or crop == "none":
+        return
+    network = load_detector(weights)
+    frame = frame_box(crop, "arcface")
+    seen = []
+    for path in paths[:: -(-len(paths) // SAMPLE)]:
+        with suppress(InputError):  # extraction tells of it
+            faces = detect(network, read_face(path, SIDE, frame)[None], MIN_SCORE)[0]
+            seen.append(any(is_in_place(face[5:].reshape(5, 2)) for face in faces))
+    if seen and np.mean(seen) < MIN_ALIGNED:
+        warn(
+            f"{len(seen) - sum(seen)} of {len(seen)} images looked at show no face aligned as --crop {crop} "
+            "says, which spoils the result: give photos to `sh run_align.sh PHOTOS`, or say how the crops "
+            "are aligned"
+        )

@@ -6,6 +6,7 @@ from PIL import Image
 from pipeline.photos.detection import cut
 
 SIDE = 112
+MAX_DISTANCE = 12.0  # pixels of a crop; in aligned crops of LFW 4 at most, in its photos 15 and more
 NOSE = 0.6  # how far a nose stands out, in distances of the eyes
 # Eyes, nose and corners of the mouth in a crop of 112 x 112, counted from the middle of the first pixel
 # (Deng et al., "ArcFace", CVPR 2019; their published alignment).
@@ -38,6 +39,11 @@ def align(photo: Image.Image, landmarks: np.ndarray) -> Image.Image:
     """The aligned crop of a face, RGB 112 x 112; black beyond the photo."""
     turn, corner = similarity(landmarks)
     return cut(photo, turn, corner, SIDE)
+
+
+def is_in_place(landmarks: np.ndarray) -> bool:
+    """Whether landmarks seen in a crop lie near the template's; float (5, 2)."""
+    return bool(np.hypot(*(landmarks - TEMPLATE - 0.5).T).mean() < MAX_DISTANCE)
 
 
 def sharpness(crop: Image.Image) -> float:
