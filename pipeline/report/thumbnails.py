@@ -9,6 +9,7 @@ from common.progress import bar, track, warn
 from common.threads import in_threads
 
 import numpy as np
+
 from PIL import Image
 
 from pipeline.files.atomic import part_path

@@ -173,9 +173,13 @@ def test_heic_without_its_package_is_a_plain_line(work, stage, small, monkeypatc
 
 
 def bomb(width, height):
-    """The head of a PNG of so many pixels."""
-    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+    """A PNG of so many pixels, of which hardly any are there."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
 
 
 def test_what_cannot_be_read_is_listed_with_its_reason_and_the_next_goes_on(work, stage, small):
