@@ -88,7 +88,7 @@ def main(args: argparse.Namespace) -> None:
             drop_journal(args.output)
         finished, known = ([], {}) if args.restart else alignment.known_photos(args.output, run)
         compute = alignment.photo_aligner(run, args.output, weights, device, known)
-        with open_journal(args.output, run, known) as journal:
+        with open_journal(args.output, run, known.values()) as journal:
             entries, fresh = alignment.align_photos(
                 args.output, photos, compute, known, journal, args.workers
             )

@@ -221,7 +221,7 @@ def encode(crop: Image.Image, suffix: str) -> bytes:
     if suffix == ".png":
         crop.save(file, "PNG")
     else:
-        crop.save(file, "JPEG", quality=95)
+        crop.save(file, "JPEG", quality=95, subsampling=0)  # of so few pixels colour counts
     return file.getvalue()
 
 

@@ -317,30 +317,28 @@ def test_killed_at_any_moment_and_run_again_gives_the_same_bytes(work, stage, sm
 
 
 @pytest.mark.slow
-def test_killed_before_each_renaming(work, stage, small, start_process):
+def test_killed_before_each_renaming(work, stage, small, start_process, monkeypatch):
     for number in range(3):
         save(small[number], f"in/{number}.png")
     assert stage("align", "in").code == 0
     save(small[3], "in/3.png")
-    shutil.copytree(work, "../grown")
+    places = [work.with_name(f"killed {number}") for number in range(1, 7)]
+    for place in places:
+        shutil.copytree(work, place)
     assert stage("align", "in").code == 0
     expected = results()
-    number = 1
-    while True:
-        shutil.rmtree("faces")
-        shutil.copytree("../grown/faces", "faces")
-        for name in ("faces.txt", "faces.json"):
-            shutil.copy(f"../grown/{name}", name)
-        command = [sys.executable, REPOSITORY / "tests/die_at.py", str(number), REPOSITORY / "align.py", "in"]
-        process = start_process(command, stdout=subprocess.DEVNULL)
-        if process.wait(120) == 0:
-            break
-        assert process.returncode == -signal.SIGKILL
+    die_at, script = REPOSITORY / "tests/die_at.py", REPOSITORY / "align.py"
+    killed = [
+        start_process([sys.executable, die_at, str(number), script, "in"], cwd=place)
+        for number, place in enumerate(places, 1)
+    ]
+    ends = [process.wait(120) for process in killed]
+    assert ends == [-signal.SIGKILL] * 5 + [0]  # journal, earlier folder, new folder, JSON, list
+    for place in places:
+        monkeypatch.chdir(place)
         assert stage("align", "in").code == 0
         assert results() == expected
         assert leftovers() == []
-        number += 1
-    assert number > 4
 
 
 def test_one_run_at_a_time(work, stage, small):
