@@ -47,7 +47,7 @@ def get_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="look for faces in photos that lie on a side or on their head too",
     )
-    parser.add_argument("--format", choices=("jpg", "png"), default="jpg", help="of the crops")
+    parser.add_argument("--format", choices=("png", "jpg"), default="png", help="of the crops")
     parser.add_argument(
         "--workers", type=cli.at_least(1), help="threads, each with a photo (default: one a core)"
     )

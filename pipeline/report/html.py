@@ -47,7 +47,7 @@ def write_report(
     data["index"]["id"] = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
     staged = output / STAGED
     with whole_folder(staged, holds=("report.css", "*.js", "*.svg")) as folder:
-        for name in ("report.css", "report.js"):
+        for name in ("report.css", "photo.js", "report.js"):
             shutil.copyfile(TEMPLATES / name, folder / name)
         for name, value in data.items():
             (folder / f"{name}.js").write_text(f"deliver({as_script(name)}, {as_script(value)});\n", "ascii")
