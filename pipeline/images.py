@@ -3,7 +3,7 @@
 import io
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -15,8 +15,33 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 64_000_000
 MAX_PIXELS_OF_PHOTO = 130_000_000  # phones take 108 million; decoded and turned it is 0.8 GB
+MAX_BYTES = 1 << 30  # of a file: more than any photo has
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-HEIC_REASON = "is a HEIC photo, which needs the package pillow-heif: install it"
+# Images that users have and that Pillow alone does not read: what they are, what to do, how they begin.
+KINDS_NOT_READ: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
+    (
+        "a HEIC photo",
+        "install the package pillow-heif",
+        lambda data: data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS,
+    ),
+    (
+        "an AVIF photo",
+        "install Pillow 11.3 or later, or pillow-heif",
+        lambda data: data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis"),
+    ),
+    (
+        "a JPEG XL photo",
+        "convert it to JPEG",
+        lambda data: data[:2] == b"\xff\x0a" or data[4:8] == b"JXL ",
+    ),
+    (
+        "a camera's raw photo",
+        "develop it to JPEG",
+        lambda data: data[8:10] == b"CR" or data[:8] == b"FUJIFILM" or data[:4] in (b"IIRO", b"IIU\x00"),
+    ),
+    ("a PDF", "extract its pictures", lambda data: data[:5] == b"%PDF-"),
+    ("a video", "extract its frames", lambda data: data[4:8] == b"ftyp" or data[:4] == b"\x1aE\xdf\xa3"),
+)
 MIN_SIDE = 8
 # Of a crop aligned one way, the box that the other way shows, as shares of its width and height:
 # dlib's chip is the box (6.2, 22.5)-(106.7, 122.5) of an ArcFace crop of 112 x 112.
@@ -35,11 +60,15 @@ def frame_box(crop: str, frame: str) -> tuple[float, float, float, float]:
 
 
 def read_face(path: Path, size: int, box: tuple[float, float, float, float]) -> np.ndarray:
-    """The box of an image, uint8 (size, size, 3); what lies outside the image is black.
+    """The box of an image, as `cut_face` gives it.
 
     Raises `InputError` with the reason alone where the image cannot be read.
     """
-    image = read_image(path)
+    return cut_face(read_image(path), size, box)
+
+
+def cut_face(image: Image.Image, size: int, box: tuple[float, float, float, float]) -> np.ndarray:
+    """The box of an image, uint8 (size, size, 3); what lies outside the image is black."""
     width, height = image.size
     left, upper, right, lower = box[0] * width, box[1] * height, box[2] * width, box[3] * height
     margins = [max(0, -int(np.floor(left))), max(0, -int(np.floor(upper)))]
@@ -60,46 +89,43 @@ def read_image(path: Path) -> Image.Image:
 
     Raises `InputError` with the reason alone; opens regular files only, so nothing can hang.
     """
-    with reasons_alone():
-        refuse_irregular(path)
-        return _decode(path, MAX_PIXELS)
+    return decode_image(read_bytes(path))
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a regular file; raises `InputError` with the reason alone."""
+    """The bytes of a regular file of MAX_BYTES at most; raises `InputError` with the reason alone."""
     with reasons_alone():
-        refuse_irregular(path)
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # reading a FIFO or a device might never end
+            raise InputError("is not a regular file")
+        if found.st_size > MAX_BYTES:
+            raise InputError(f"has {found.st_size} bytes, too many for an image")
         return path.read_bytes()
 
 
-def decode_photo(data: bytes) -> Image.Image:
-    """As `read_image`, from the bytes of a file, and larger ones too."""
-    with reasons_alone():
-        try:
-            return _decode(io.BytesIO(data), MAX_PIXELS_OF_PHOTO)
-        except UnidentifiedImageError:
-            if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS and "HEIF" not in known_formats():
-                raise InputError(HEIC_REASON) from None
-            raise
-
-
-def refuse_irregular(path: Path) -> None:
-    """Raise `InputError` for what is no regular file: reading a FIFO or a device might never end."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise InputError("is not a regular file")
-
-
-def _decode(source: Path | io.BytesIO, most_pixels: int) -> Image.Image:
-    with warnings.catch_warnings():
+def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """As `read_image`, from the bytes of a file."""
+    with reasons_alone(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(source, formats=known_formats()) as image:
-            if image.width * image.height > most_pixels:
-                raise InputError(f"has {image.width} x {image.height} pixels, too many")
-            if min(image.size) < MIN_SIDE:
-                raise InputError(f"has {image.width} x {image.height} pixels, too few for a face")
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return to_rgb(image)
+        try:
+            with Image.open(io.BytesIO(data), formats=known_formats()) as image:
+                if image.width * image.height > max_pixels:
+                    raise InputError(f"has {image.width} x {image.height} pixels, too many")
+                if min(image.size) < MIN_SIDE:
+                    raise InputError(f"has {image.width} x {image.height} pixels, too few for a face")
+                image.load()
+                ImageOps.exif_transpose(image, in_place=True)
+                return to_rgb(image)
+        except UnidentifiedImageError:
+            raise InputError(kind_not_read(data)) from None
+
+
+def kind_not_read(data: bytes) -> str:
+    """Why a file that no decoder here knows is not read, by its first bytes."""
+    for kind, remedy, is_kind in KINDS_NOT_READ:
+        if is_kind(data):
+            return f"is {kind}, which is not read here: {remedy}"
+    return "is no image, or of a kind that is not read"
 
 
 @contextmanager
@@ -111,8 +137,6 @@ def reasons_alone() -> Iterator[None]:
         raise InputError("not found") from None
     except PermissionError:
         raise InputError("no permission to read it") from None
-    except UnidentifiedImageError:
-        raise InputError("is no image, or of a kind that is not read") from None
     except Image.DecompressionBombError:
         raise InputError("has too many pixels") from None
     except InputError:

@@ -24,7 +24,7 @@ from model.detector import FILE, PACKAGE, detect, load_detector
 from model.weights import find_in_package
 from pipeline.files.atomic import digest_file, part_path
 from pipeline.files.faces import Entry, beside, journal_path, read_faces, read_journal
-from pipeline.images import decode_photo, frame_box, read_bytes, read_face
+from pipeline.images import MAX_PIXELS_OF_PHOTO, decode_image, frame_box, read_bytes, read_face
 from pipeline.photos.alignment import SIDE, align, is_in_place, roll, sharpness, yaw
 from pipeline.photos.detection import MIN_SCORE, find_faces, heights
 
@@ -84,7 +84,7 @@ def align_photos(
     fresh = 0
     named = [(photo_name(path, output), path) for path in photos]
     with bar(len(photos), "aligning", "photos") as progress, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # for all threads: what Pillow warns of, `decode_photo` reports
+        warnings.simplefilter("ignore")  # for all threads: what Pillow warns of, `decode_image` reports
         for photo, (entry, crops) in zip(named, in_threads(compute, named, workers), strict=True):
             digest = entry.get("sha256")
             if digest and "faces" not in entry and digest not in first_of:  # what it was a copy of is gone
@@ -132,7 +132,7 @@ def photo_aligner(
             if entry and has_crops(entry, output):
                 return entry, {}
             with one_large if pixels_of(data) > LARGE else nullcontext():
-                image = decode_photo(data)
+                image = decode_image(data, MAX_PIXELS_OF_PHOTO)
                 del data
                 rows = find_faces(image, find, run["min_face"], turns)
                 faces, left_out = choose(rows, image.size, run)
