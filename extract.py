@@ -36,7 +36,9 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", choices=BACKBONE_NAMES, default="dlib", help="face network")
     parser.add_argument("--weights", type=Path, help="the network's weights; not needed for dlib")
-    parser.add_argument("--crop", choices=CROPS, default="arcface", help="how the images were aligned")
+    parser.add_argument(
+        "--crop", choices=CROPS, default="arcface", help="how the images were aligned; none spoils the result"
+    )
     parser.add_argument(
         "--output", type=cli.output_beside_json, default=Path("feature.bin"), help="features to write"
     )
@@ -71,6 +73,7 @@ def main(args: argparse.Namespace) -> None:
     with step("load the face network"):
         from model.backbones import load_backbone
         from stages import extraction
+        from stages.alignment import warn_of_unaligned
 
         backbone = load_backbone(args.model, args.weights)
     run: dict[str, Any] = {
@@ -108,6 +111,8 @@ def main(args: argparse.Namespace) -> None:
                 lambda stopped: extraction.differences(stopped, run_here),
             )
             try:
+                if not earlier and not journal.done:
+                    warn_of_unaligned(filelist.paths, args.crop)
                 plan = extraction.plan_rows(filelist, images, [*earlier, *journal.set_aside], journal.done)
                 before = journal.done
                 make = partial(extraction.feature_maker, args.crop, backbone, device)
