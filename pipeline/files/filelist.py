@@ -36,7 +36,8 @@ def read_filelist(path: Path) -> FileList:
     """
     if path.is_dir():
         raise InputError(
-            f"{path}: is a folder, not a file list: for photos, run `sh run_align.sh {shlex.quote(str(path))}`; "
+            f"{path}: is a folder, not a file list: "
+            f"for photos, run `sh run_align.sh {shlex.quote(str(path))}`; "
             "for aligned crops, write a list of them (`find FOLDER -type f > faces.txt`)"
         )
     data = read_text_bytes(path)
