@@ -104,22 +104,31 @@ _set_up() {
         "$_base" -m venv "$_venv" >&2 ||
             fail 4 "$_base could not make $_venv: see the lines above (on Debian and Ubuntu: install python3-venv)"
     fi
-    say "setting up: installing $_wanted into $_venv (once; with PyTorch about 6 GB on disk and a few minutes)"
-    set -- -r "$here/$_wanted"
+    if [ -e "$here/${_cut:-.none}" ]; then
+        say "an earlier set-up of $_venv was cut short: installing $_cut once more"
+        _install "$_cut" --force-reinstall
+    fi
+    [ "$_wanted" = "$_cut" ] || _install "$_wanted"
+    rm -f "$_venv/unfinished"
+    exec 9>&-
+}
+
+# _install FILE OPTIONS...: a requirements file into .venv by pip.
+_install() {
+    _file=$1
+    shift
+    say "setting up: installing $_file into $_venv (once; with PyTorch about 6 GB on disk and a few minutes)"
     if [ ! -t 2 ]; then
         set -- "$@" --quiet
     fi
-    if [ -e "$here/${_cut:-.none}" ]; then
-        say "an earlier set-up of $_venv was cut short: installing $_cut once more"
-        set -- "$@" -r "$here/$_cut" --force-reinstall
+    if [ "$_file" = requirements-detector.txt ]; then
+        set -- "$@" --no-deps # a file of it is read, and none of its code
     fi
-    if ! "$python" -m pip install --disable-pip-version-check --no-input "$@" >&2; then
+    if ! "$python" -m pip install --disable-pip-version-check --no-input -r "$here/$_file" "$@" >&2; then
         [ -n "$_cut" ] || rm -f "$_venv/unfinished"
-        fail 4 "could not install $here/$_wanted: see the lines above, check the network and the free space, and run this again"
+        fail 4 "could not install $here/$_file: see the lines above, check the network and the free space, and run this again"
     fi
-    cksum <"$here/$_wanted" >"$_venv/installed-$_wanted"
-    rm -f "$_venv/unfinished"
-    exec 9>&-
+    cksum <"$here/$_file" >"$_venv/installed-$_file"
 }
 
 # Why the Python of .venv is of no use, in a line.

@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.files.labels import UNKNOWN
 from pipeline.groups import Groups
-from pipeline.report.checks import Inspection
 from pipeline.metrics import best_iou, ranked_pairs
+from pipeline.report.checks import Inspection
 
 BINS = 40
 MANY = 5000  # dots that would make an SVG slow to show, unless they are pixels
@@ -47,9 +47,7 @@ def draw_charts(
     return charts
 
 
-def of_known_people(
-    groups: Groups, predicted: np.ndarray, labels: np.ndarray
-) -> tuple[Groups, np.ndarray]:
+def of_known_people(groups: Groups, predicted: np.ndarray, labels: np.ndarray) -> tuple[Groups, np.ndarray]:
     """The groups without faces of unknown people, and what is predicted of those that are left."""
     known = labels[groups.members] != UNKNOWN
     sizes = np.add.reduceat(known.astype(np.int64), groups.offsets[:-1])

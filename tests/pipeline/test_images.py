@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.images import MAX_PIXELS, WHOLE, frame_box, is_flat, read_face, read_image
+from pipeline.images import MAX_PIXELS, WHOLE, frame_box, read_face, read_image
 
 
 @pytest.fixture
@@ -169,9 +169,3 @@ def test_a_jpeg_that_lacks_its_end_marker_alone_is_whole(tmp_path, options):
         for missing in (8, 100, 400):
             (tmp_path / "cut.jpg").write_bytes(data[:-missing])
             assert "damaged" in refused(tmp_path / "cut.jpg")
-
-
-def test_flat_images_are_known():
-    rng = np.random.default_rng(0)
-    assert is_flat(np.full((20, 20, 3), 128, np.uint8) + rng.integers(0, 5, (20, 20, 3), np.uint8))
-    assert not is_flat(rng.integers(0, 30, (20, 20, 3), np.uint8))
