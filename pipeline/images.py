@@ -143,7 +143,7 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
                     raise InputError(f"has {image.width} x {image.height} pixels, too many")
                 if min(image.size) < MIN_SIDE:
                     raise InputError(f"has {image.width} x {image.height} pixels, too few for a face")
-                whole = load_whole(image)
+                whole = load_whole(image, data)
                 ImageOps.exif_transpose(whole, in_place=True)
                 return to_rgb(whole)
         except UnidentifiedImageError:
@@ -193,8 +193,8 @@ def known_formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def load_whole(image: Image.Image) -> Image.Image:
-    """Decode an opened image; a JPEG that lacks its end marker alone is whole.
+def load_whole(image: Image.Image, data: bytes) -> Image.Image:
+    """Decode an image opened from the bytes of a file; a JPEG that lacks its end marker alone is whole.
 
     Raises `OSError` where more is missing: then the last pixels depend on what is put in its place.
     """
@@ -202,10 +202,9 @@ def load_whole(image: Image.Image) -> Image.Image:
         image.load()
         return image
     except OSError:
-        if image.format != "JPEG" or not image.fp:
+        if image.format != "JPEG":
             raise
-        image.fp.seek(0)
-        data = image.fp.read().removesuffix(JPEG_END[:1])
+        data = data.removesuffix(JPEG_END[:1])
         ends = [data + filler * 64 + JPEG_END for filler in (b"", b"\x55", b"\xaa")]
         decoded = [Image.open(io.BytesIO(end), formats=("JPEG",)) for end in ends]
         if any(other.tobytes() != decoded[0].tobytes() for other in decoded[1:]):

@@ -21,6 +21,7 @@ from model.weights import read_dlib_layers, read_state_dict
 from pipeline.corrections.said import load_corrections, save_corrections
 from pipeline.files.clusters import read_cluster_json, read_clusters
 from pipeline.files.corrections import corrections_json
+from pipeline.files.faces import faces_of_crops
 from pipeline.files.features import read_features
 from pipeline.files.filelist import filelist_of_features, read_filelist
 from pipeline.files.labels import read_labels
@@ -111,6 +112,12 @@ def whole(made_once, tmp_path_factory):
     save_progress(folder / "checkpoint.pt", {"key": "k", "folds": [{"gcn_d": weights}], "state": None})
     tensor = b"\x01\x02" + b"".join(b"\x01" + bytes([size]) for size in (2, 1, 1, 3)) + bytes(24)
     (folder / "dlib.dat").write_bytes(b"head\x01\x05con_4" + tensor + b"\x01\x07affine_" + tensor)
+    crop = {"crop": "0.jpg", "sha256": "0", "box": [1, 2, 30, 40]}
+    photos = [
+        {"photo": "a.jpg", "sha256": "0", "size": [60, 80], "faces": [crop]},
+        {"photo": "b", "reason": "c"},
+    ]
+    (folder / "list.json").write_text(json.dumps({"format": 1, "photos": photos}))
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 20, 3), np.uint8))
     for suffix in ("jpg", "png", "tif", "webp", "bmp"):
         picture.save(folder / f"picture.{suffix}")
@@ -150,6 +157,7 @@ READERS = {
     "corrections.json": corrections,
     "labels.txt": lambda folder: read_labels(folder / "labels.txt"),
     "list.txt": lambda folder: read_filelist(folder / "list.txt"),
+    "list.json": lambda folder: faces_of_crops(folder / "list.txt"),
     "zip.pth": lambda folder: read_state_dict(folder / "zip.pth"),
     "legacy.pt": lambda folder: read_state_dict(folder / "legacy.pt"),
     GCND.file_name: lambda folder: load_networks(folder, GCND, *measures_of(GCND), torch.device("cpu")),
@@ -180,5 +188,5 @@ def test_a_damaged_file_is_one_line_or_sane(whole, name):
                 refused += 1
     finally:
         path.write_bytes(data)
-    if not name.startswith("picture") and name not in ("labels.txt", "list.txt"):
+    if not name.startswith("picture") and name not in ("labels.txt", "list.txt", "list.json"):
         assert refused > CASES / 10
