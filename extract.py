@@ -92,6 +92,7 @@ def main(args: argparse.Namespace) -> None:
         plan = extraction.plan_rows(filelist, images, earlier)
         if finished and extraction.is_unchanged(plan, finished, filelist):
             extraction.refuse_unreadable(finished["unreadable"], filelist, args.strict)
+            extraction.warn_of_doubtful(extraction.doubtful(images, filelist))
             if finished | made_from != finished:
                 write_json(feature_json_path(args.output), finished | made_from)
             log(
@@ -135,9 +136,11 @@ def main(args: argparse.Namespace) -> None:
             "feature_sha256": digest_file(args.output),
             "images_sha256": digest_file(image_records_path(args.output)),
         }
-        meta = {"format": 2} | run | made_from | digests | {"unreadable": unreadable}
+        doubtful = extraction.doubtful(images, filelist)
+        meta = {"format": 2} | run | made_from | digests | {"unreadable": unreadable, "doubtful": doubtful}
         write_json(feature_json_path(args.output), meta)
         drop_journal(args.output)
+    extraction.warn_of_doubtful(doubtful)
     seconds = time.monotonic() - started
     log(
         f"{args.output}: {run['count']} images ({extraction.counted(plan, before)}), "

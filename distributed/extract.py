@@ -70,11 +70,11 @@ def in_actors(
     for piece in features.iter_rows():
         reasons = json.loads(piece["reasons"])
         found = np.frombuffer(piece["features"], np.float32).reshape(len(reasons), -1).copy()
-        content = np.frombuffer(piece["content"], np.uint64).reshape(-1, 2)
+        seen = np.frombuffer(piece["seen"], np.uint64).reshape(len(reasons), -1)
         start = 0
         while start < len(reasons):
             batch = slice(start, start + next(sizes))
-            yield found[batch], reasons[batch], content[batch]
+            yield found[batch], reasons[batch], seen[batch]
             start = batch.stop
 
 
@@ -90,12 +90,12 @@ class FeatureActor:
 
 
 def features_of_piece(compute: Compute, batches: list[list[str]], threads: int) -> dict[str, Any]:
-    """The features of all batches, float32 (n, dim), and digests of content, uint64 (n, 2), as bytes, and
-    the reasons as JSON."""
+    """The features of all batches, float32 (n, dim), and what was seen of the images, uint64 (n, 3),
+    as bytes, and the reasons as JSON."""
     results = in_threads(compute, ([Path(path) for path in batch] for batch in batches), threads)
-    features, reasons, content = zip(*results, strict=True)
+    features, reasons, seen = zip(*results, strict=True)
     return {
         "features": np.concatenate(features).tobytes(),
         "reasons": json.dumps(sum(reasons, [])),
-        "content": np.concatenate(content).tobytes(),
+        "seen": np.concatenate(seen).tobytes(),
     }

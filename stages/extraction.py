@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from common.progress import bar
+from common.progress import bar, warn
 from common.threads import in_threads
 
 import numpy as np
@@ -21,11 +21,12 @@ from pipeline.files.filelist import FileList
 from pipeline.files.image_records import ABSENT, content_of, read_image_records
 from pipeline.files.journal import Earlier, FeatureJournal
 from pipeline.files.json_object import read_json
-from pipeline.images import cut_face, decode_image, frame_box, read_bytes, read_image
+from pipeline.images import DOUBTS, cut_face, decode_image, doubts_of, frame_box, read_bytes, read_image
 
 # What feature.json and a journal must agree on with a run for its rows to be used again.
 SAME = ("model", "crop", "weights_sha256", "dim")
-# Features, why an image has none (empty where it has one), and the digest of each image's content.
+# Features, why an image has none (empty where it has one), and of each image the digest of its content and
+# its doubts, uint64 (B, 3).
 Piece = tuple[np.ndarray, list[str], np.ndarray]
 Compute = Callable[[list[Path]], Piece]
 
@@ -106,7 +107,8 @@ def plan_rows(filelist: FileList, images: np.ndarray, earlier: list[Earlier], fi
         match = readable[place]
         is_known &= (known["content"][match] == images["content"][likely]).all(axis=1)
         source[likely[is_known]] = match[is_known]
-    images["content"][source >= 0] = known["content"][source[source >= 0]]
+    for field in ("content", "doubts"):
+        images[field][source >= 0] = known[field][source[source >= 0]]
     todo = np.flatnonzero((source < 0) & (images["size"] != ABSENT))
     kept = np.zeros(len(known), bool)
     kept[source[source >= 0]] = True
@@ -155,7 +157,7 @@ def write_rows(
     paths = [[filelist.paths[row] for row in batch.tolist()] for batch in batches]
     with bar(len(plan.todo), "features", "images") as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # for all threads: what Pillow warns of, reading reports
-        for batch, (features, reasons, content) in zip(batches, pieces(paths), strict=True):
+        for batch, (features, reasons, seen) in zip(batches, pieces(paths), strict=True):
             append_earlier(filelist, images, plan, journal, int(batch[0]))
             failed = [place for place, reason in enumerate(reasons) if reason]
             if failed and strict:
@@ -165,7 +167,7 @@ def write_rows(
             if not np.isfinite(features).all():
                 row = batch[np.flatnonzero(~np.isfinite(features).all(axis=1))[0]]
                 raise InputError(f"{filelist.names[row]}: the network gives NaN or Inf: check --weights")
-            images["content"][batch] = content
+            images["content"][batch], images["doubts"][batch] = seen[:, :2], seen[:, 2]
             append_earlier(
                 filelist,
                 images,
@@ -217,7 +219,7 @@ def append_earlier(
 
 def feature_maker(crop: str, backbone: Backbone, device: torch.device) -> Compute:
     """A function from image files to their features, float32 (B, dim), the reason why one could not be read,
-    and digests of their content, uint64 (B, 2).
+    and digests of their content with their doubts, uint64 (B, 3).
 
     Threads may call it side by side.
     """
@@ -232,16 +234,17 @@ def feature_maker(crop: str, backbone: Backbone, device: torch.device) -> Comput
     def compute(paths: list[Path]) -> Piece:
         keep_to_one_thread()
         inputs, reasons = np.empty((len(paths), size, size, 3), np.float32), [""] * len(paths)
-        content = np.zeros((len(paths), 2), np.uint64)
+        seen = np.zeros((len(paths), 3), np.uint64)
         for place, path in enumerate(paths):
             try:
                 data = read_bytes(path)
                 # One by one, while its pixels are in the processor's cache.
-                np.subtract(cut_face(decode_image(data), size, box), mean, out=inputs[place])
+                image = decode_image(data)
+                seen[place] = *content_of(data), doubts_of(image)
+                np.subtract(cut_face(image, size, box), mean, out=inputs[place])
                 inputs[place] /= scale
-                content[place] = content_of(data)
             except InputError as reason:
-                reasons[place] = str(reason)
+                reasons[place], seen[place] = str(reason), 0
         features = np.zeros((len(paths), backbone.dim), np.float32)
         readable = [place for place, reason in enumerate(reasons) if not reason]
         if readable:
@@ -251,7 +254,7 @@ def feature_maker(crop: str, backbone: Backbone, device: torch.device) -> Comput
                 # As channels last, so that nothing is moved.
                 pictures = torch.from_numpy(inputs).to(device, dtype).permute(0, 3, 1, 2)
                 features[readable] = network(pictures).float().cpu().numpy()
-        return features, reasons, content
+        return features, reasons, seen
 
     return compute
 
@@ -266,6 +269,25 @@ def is_unchanged(plan: Plan, finished: dict[str, Any], filelist: FileList) -> bo
     return len(left) == len(unreadable) and all(
         unreadable.get(row) == filelist.names[row] and not is_readable(filelist.paths[row]) for row in left
     )
+
+
+def doubtful(images: np.ndarray, filelist: FileList) -> list[dict[str, Any]]:
+    """For each of DOUBTS that some images give, how many and the first, as `feature.json` tells it."""
+    found = []
+    for bit, words in DOUBTS.items():
+        rows = np.flatnonzero((images["doubts"] & bit) > 0)
+        if len(rows):
+            found.append({"what": words, "count": len(rows), "first": filelist.names[rows[0]]})
+    return found
+
+
+def warn_of_doubtful(found: list[dict[str, Any]]) -> None:
+    """A line for each kind of crops that spoil what comes after them."""
+    for kind in found:
+        warn(
+            f"{kind['count']} images are {kind['what']}, the first is {kind['first']}: "
+            "people may be mixed up: give crops of one aligned face each, as `sh run_align.sh` makes them"
+        )
 
 
 def is_readable(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +34,12 @@ def read_filelist(path: Path) -> FileList:
     line breaks. A relative path is taken from the list's own folder or, where no such file is there, from
     the working directory. Raises `InputError` where the list cannot be read or names no image.
     """
+    if path.is_dir():
+        raise InputError(
+            f"{path}: is a folder, not a file list: "
+            f"for photos, run `sh run_align.sh {shlex.quote(str(path))}`; "
+            "for aligned crops, write a list of them (`find FOLDER -type f > faces.txt`)"
+        )
     data = read_text_bytes(path)
     ends = "\0" if data.endswith(b"\0") else "\n"
     # Not splitlines(): it also breaks at characters that a file name may hold.

@@ -1,7 +1,8 @@
 """`feature.images`: which image each row of a feature file was made from, so that it is known again.
 
-A record of 40 bytes a row, little-endian, in the order of the rows: a digest of the image's path, its size
-and time of change, and a digest of its content. The content is 0 for an image that could not be read.
+A record of 48 bytes for each row, little-endian, in the order of the rows: a digest of the image's path, its
+size and time of change, a digest of its content, and what makes it doubtful (the bits of
+`pipeline.images.DOUBTS`). The content is 0 for an image that could not be read.
 """
 
 import hashlib
@@ -12,7 +13,9 @@ from common.progress import track
 
 import numpy as np
 
-RECORD = np.dtype([("path", "<u8"), ("size", "<i8"), ("modified", "<i8"), ("content", "<u8", (2,))])
+RECORD = np.dtype(
+    [("path", "<u8"), ("size", "<i8"), ("modified", "<i8"), ("content", "<u8", (2,)), ("doubts", "<i8")]
+)
 ABSENT = -1  # the size of a file that is not there
 
 

@@ -395,7 +395,7 @@ def test_extraction_warns_where_images_are_not_aligned(work, stage, portraits, p
     ended = stage("extract", "photos.txt")
     assert ended.code == 0
     assert ended.err.startswith("4 of 4 images looked at show no face aligned as --crop arcface says")
-    assert "sh run_align.sh" in ended.err and len(ended.err.splitlines()) == 1
+    assert "sh run_align.sh" in ended.err.splitlines()[0]
     assert stage("extract", "photos.txt", "--crop", "none", "--restart").err == ""
     assert stage("extract", "crops.txt", "--restart").err == ""
 

@@ -204,6 +204,21 @@ def test_a_stopped_run_of_another_list_gives_its_rows(own, folder, extract, star
     assert sorted(path.name for path in tmp_path.glob(".*")) == []
 
 
+def test_pictures_that_are_no_usable_crops_are_told_of(own, extract, tmp_path):
+    face = Image.open(own / "face 0.jpg")
+    face.crop((20, 0, 92, 112)).save(own / "face 1.jpg")
+    face.resize((20, 20)).save(own / "face 2.jpg")
+    face.resize((2, 2)).resize((112, 112), Image.Resampling.BICUBIC).save(own / "face 3.jpg")
+    Image.new("RGB", (112, 112), "gray").save(own / "face 4.jpg")
+    done = extract(own / "list.txt")
+    told = {kind["what"]: (kind["count"], kind["first"]) for kind in meta(tmp_path)["doubtful"]}
+    assert told["not square"] == (1, "face 1.jpg") and told["smaller than 32 pixels"] == (1, "face 2.jpg")
+    assert told["blurred"][0] >= 1
+    assert [(e["row"], e["reason"][:13]) for e in meta(tmp_path)["unreadable"]] == [(4, "shows nothing")]
+    assert "1 images are not square, the first is face 1.jpg" in done.err
+    assert "are not square" in extract(own / "list.txt").err  # also where it is done already
+
+
 def test_images_that_are_not_there_cost_no_forward_pass(own, extract, tmp_path):
     lines = "".join(f"none {number}.jpg\n" for number in range(3000))
     (own / "list.txt").write_text("face 0.jpg\n" + lines + "face 1.jpg\n")
