@@ -388,7 +388,7 @@ def test_fifty_megapixels_take_less_than_a_gigabyte_and_a_half(work, portraits):
 
 def test_extraction_warns_where_images_are_not_aligned(work, stage, portraits, photo):
     for number in range(4):
-        save(photo.crop((number, 0, 300, 200)), f"photos/{number}.png")
+        save(photo.crop((number, 0, 200 + number, 200)), f"photos/{number}.png")
         save(portraits[number], f"crops/{number}.png")
     for name in ("photos", "crops"):
         Path(f"{name}.txt").write_text("".join(f"{name}/{number}.png\n" for number in range(4)))
