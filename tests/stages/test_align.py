@@ -373,7 +373,7 @@ def test_fifty_megapixels_take_less_than_a_gigabyte_and_a_half(work, portraits):
     image.paste(portraits[0].resize((3000, 3000)), (2000, 1000))
     exif = Image.Exif()
     exif[0x0112] = 6
-    image.save("large.jpg", exif=exif)
+    image.transpose(Image.Transpose.ROTATE_90).save("large.jpg", exif=exif)
     code = (
         "import resource, subprocess, sys; end = subprocess.run(sys.argv[1:]).returncode; "
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(end)"
