@@ -16,7 +16,9 @@ from common.errors import InputError
 import numpy as np
 
 from pipeline import metrics
-from pipeline.formats import labels_from_groups, read_clusters, read_labels
+from pipeline.files.clusters import read_clusters
+from pipeline.files.labels import read_labels
+from pipeline.groups import labels_from_groups
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -22,16 +22,13 @@ from common import cli
 from common.errors import InputError
 from common.progress import say, track
 
-from pipeline.filelist import filelist_of_features, read_filelist
-from pipeline.files import only_run, whole_file, whole_folder
-from pipeline.formats import (
-    Groups,
-    feature_json_path,
-    read_cluster_json,
-    read_clusters,
-    read_json,
-    write_json,
-)
+from pipeline.files.atomic import whole_file, whole_folder
+from pipeline.files.clusters import read_cluster_json, read_clusters
+from pipeline.files.features import feature_json_path
+from pipeline.files.filelist import filelist_of_features, read_filelist
+from pipeline.files.json_object import read_json, write_json
+from pipeline.files.locks import only_run
+from pipeline.groups import Groups
 
 DEFAULT_OUTPUT = {"folders": "export", "csv": "export.csv", "json": "export.json"}
 NAME_BYTES = 200

@@ -28,18 +28,13 @@ import torch
 from distributed.engine import add_engine_options, check_engine, engine
 from model.backbones import BACKBONES, Backbone, load_backbone
 from model.device import choose_device, keep_to_one_thread
-from pipeline.filelist import FileList, read_filelist
-from pipeline.files import digest_file, only_run
-from pipeline.formats import (
-    SCAN_ROWS,
-    feature_json_path,
-    is_unreadable_list,
-    read_features,
-    read_json,
-    write_json,
-)
+from pipeline.files.atomic import digest_file
+from pipeline.files.features import SCAN_ROWS, feature_json_path, is_unreadable_list, read_features
+from pipeline.files.filelist import FileList, read_filelist
+from pipeline.files.journal import FeatureJournal, drop_journal
+from pipeline.files.json_object import read_json, write_json
+from pipeline.files.locks import only_run
 from pipeline.images import CROPS, frame_box, read_face
-from pipeline.journal import FeatureJournal, drop_journal
 
 EXAMPLES = """  sh run_preprocess.sh faces.txt
   sh run_preprocess.sh faces.txt --crop dlib

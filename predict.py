@@ -23,22 +23,15 @@ import numpy as np
 from distributed.engine import add_engine_options, check_engine, engine
 from model.device import choose_device
 from model.gcn import GCND, GCNS, load_networks, predictor
-from pipeline.corrections import load_corrections, names_of_groups, on_usable_rows
-from pipeline.filelist import known_names
-from pipeline.files import digest_file, only_run
-from pipeline.formats import (
-    canonical_groups,
-    feature_json_path,
-    groups_from_labels,
-    read_cluster_json,
-    read_features,
-    read_super_vertex,
-    write_clusters,
-)
-from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES, Graph
-from pipeline.membership import MEMBER_MEASURES, revise_members
-from pipeline.merge import usable_rows_of_rounds
-from pipeline.people import (
+from pipeline.corrections.said import load_corrections, names_of_groups, on_usable_rows
+from pipeline.files.atomic import digest_file
+from pipeline.files.clusters import read_cluster_json, write_clusters
+from pipeline.files.features import feature_json_path, read_features
+from pipeline.files.filelist import known_names
+from pipeline.files.locks import only_run
+from pipeline.files.proposals import read_super_vertex
+from pipeline.groups import canonical_groups, groups_from_labels
+from pipeline.judging.cluster import (
     Predict,
     Score,
     choose_clusters,
@@ -47,6 +40,9 @@ from pipeline.people import (
     score_here,
     usable_graph,
 )
+from pipeline.judging.measures import NODE_MEASURES, PROPOSAL_MEASURES, Graph
+from pipeline.judging.membership import MEMBER_MEASURES, revise_members
+from pipeline.proposals.merging import usable_rows_of_rounds
 from pipeline.rows import trim_heap
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"

@@ -21,20 +21,14 @@ from common.progress import bar, say
 import numpy as np
 
 from distributed.engine import add_engine_options, check_engine, engine
-from pipeline.calibrate import Calibration, calibrate_to_strangers
-from pipeline.files import clear_up, only_run, whole_folder
-from pipeline.formats import (
-    SUPER_VERTEX_FILES,
-    Features,
-    create_graph,
-    feature_digest,
-    read_features,
-    read_super_vertex,
-    write_rounds,
-)
-from pipeline.graph import NEIGHBORS, SEARCHES, Found, fill_graph, make_search
-from pipeline.merge import MAX_SIZE, ROUNDS, THRESHOLD, Linking, propose, rows_of_rounds
+from pipeline.calibration import Calibration, calibrate_to_strangers
+from pipeline.files.atomic import clear_up, whole_folder
+from pipeline.files.features import Features, feature_digest, read_features
+from pipeline.files.locks import only_run
+from pipeline.files.proposals import SUPER_VERTEX_FILES, create_graph, read_super_vertex, write_rounds
+from pipeline.proposals.merging import MAX_SIZE, ROUNDS, THRESHOLD, Linking, propose, rows_of_rounds
 from pipeline.rows import UnitRows, graph_of_usable_rows, slices, trim_heap, unit_blocks
+from pipeline.search.knn import NEIGHBORS, SEARCHES, Found, fill_graph, make_search
 
 EXAMPLES = """  sh run_proposal.sh
   sh run_proposal.sh --features val_mobilefacenet.bin --dim 128

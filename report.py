@@ -23,26 +23,22 @@ from common.threads import in_threads
 
 import numpy as np
 
-from pipeline.corrections import Corrections, load_corrections, network_of, save_corrections, sketch_rows
-from pipeline.filelist import FileList, filelist_of_features, read_filelist
-from pipeline.files import digest_file, only_run
-from pipeline.formats import (
-    Features,
-    Groups,
-    corrections_json,
-    encode_sketches,
-    labels_from_groups,
-    read_cluster_json,
-    read_clusters,
-    read_features,
-    read_labels,
-    read_super_vertex,
-)
-from pipeline.inspection import Inspection, inspect_clusters
-from pipeline.pages import THUMBNAILS, drop_other_thumbnails, refuse_other_folder, write_report
-from pipeline.people import usable_graph
-from pipeline.plots import draw_charts
-from pipeline.thumbnails import make_thumbnail, thumbnail_key, thumbnail_place
+from pipeline.corrections.matching import network_of, sketch_rows
+from pipeline.corrections.said import Corrections, load_corrections, save_corrections
+from pipeline.files.atomic import digest_file
+from pipeline.files.clusters import read_cluster_json, read_clusters
+from pipeline.files.corrections import corrections_json, encode_sketches
+from pipeline.files.features import Features, read_features
+from pipeline.files.filelist import FileList, filelist_of_features, read_filelist
+from pipeline.files.labels import read_labels
+from pipeline.files.locks import only_run
+from pipeline.files.proposals import read_super_vertex
+from pipeline.groups import Groups, labels_from_groups
+from pipeline.judging.cluster import usable_graph
+from pipeline.report.charts import draw_charts
+from pipeline.report.checks import Inspection, inspect_clusters
+from pipeline.report.html import THUMBNAILS, drop_other_thumbnails, refuse_other_folder, write_report
+from pipeline.report.thumbnails import make_thumbnail, thumbnail_key, thumbnail_place
 
 FACES_A_SHARD = 5000  # of the page's data, loaded when they are to be seen
 EXAMPLES = """  sh run_report.sh

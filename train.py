@@ -29,11 +29,16 @@ import torch
 from model.device import choose_device
 from model.gcn import GCND, GCNS, GCNConfig, Network, predictor, save_networks
 from model.training import Examples, Schedule, join_examples, train_network
-from pipeline.calibrate import calibrate_to_strangers
-from pipeline.files import digest_file, only_run, whole_file
-from pipeline.formats import Round, read_features, read_labels, take_groups
-from pipeline.graph import NEIGHBORS, nearest_neighbors
-from pipeline.measures import (
+from pipeline.calibration import calibrate_to_strangers
+from pipeline.files.atomic import digest_file, whole_file
+from pipeline.files.features import read_features
+from pipeline.files.labels import read_labels
+from pipeline.files.locks import only_run
+from pipeline.files.proposals import Round
+from pipeline.groups import take_groups
+from pipeline.judging.cluster import Predict, find_people, score_rounds
+from pipeline.judging.flat_cut import cluster_index, solutions_of_families
+from pipeline.judging.measures import (
     NODE_MEASURES,
     NODES_AT_ONCE,
     PROPOSAL_MEASURES,
@@ -45,13 +50,12 @@ from pipeline.measures import (
     measured_sizes,
     single_faces,
 )
-from pipeline.membership import MEMBER_MEASURES, judge_members
-from pipeline.merge import propose
+from pipeline.judging.membership import MEMBER_MEASURES, judge_members
 from pipeline.metrics import Scores, best_iou, evaluate, majority
-from pipeline.people import Predict, find_people, score_rounds
-from pipeline.resample import draw_set
+from pipeline.proposals.merging import propose
 from pipeline.rows import unit_rows
-from pipeline.select import cluster_index, solutions_of_families
+from pipeline.search.knn import NEIGHBORS, nearest_neighbors
+from pipeline.training.resampling import draw_set
 
 EXAMPLES = """  sh run_train.sh --set mix.bin mix_labels.txt --output trained
   sh run_train.sh --set a.bin people.txt --set b.bin people.txt --dim 128"""
@@ -339,7 +343,7 @@ def model_card(args: argparse.Namespace, sets: list[LabelledSet], scores: list[l
         "",
         f"`{GCND.file_name}` predicts the IoU of a cluster proposal with a true person, and",
         f"`{GCNS.file_name}` whether a face belongs to a cluster. Both take calibrated measures of the",
-        "affinity graph (`pipeline/measures.py`, `pipeline/membership.py`), so they serve features of any",
+        "affinity graph (`pipeline/judging/`), so they serve features of any",
         "network and dimension.",
         "",
         f"- command: `sh run_train.sh {shlex.join(options_given(args))}`",

@@ -25,18 +25,18 @@ from oracle import join_groups
 from quality import SETS, folds_of, predictors, unseen_by
 from raw_features import raw_predictor
 
-from pipeline.formats import Round
-from pipeline.measures import Measured, single_faces
-from pipeline.membership import MEMBER_MEASURES, revise_members
-from pipeline.metrics import evaluate
-from pipeline.people import Predict, choose_clusters, find_people, score_rounds
-from pipeline.select import (
+from pipeline.files.proposals import Round
+from pipeline.judging.cluster import Predict, choose_clusters, find_people, score_rounds
+from pipeline.judging.flat_cut import (
     all_proposals,
     cluster_index,
     levels_of_families,
     rank_and_deoverlap,
     select_clusters,
 )
+from pipeline.judging.measures import Measured, single_faces
+from pipeline.judging.membership import MEMBER_MEASURES, revise_members
+from pipeline.metrics import evaluate
 from predict import WEIGHTS
 from train import Problem, pose_problem
 

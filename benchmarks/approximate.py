@@ -22,7 +22,8 @@ from common.progress import say
 from datasets import NETWORKS, FaceSet, add_shared, load, write_set
 from speed import REPOSITORY, run
 
-from pipeline.formats import labels_from_groups, read_clusters
+from pipeline.files.clusters import read_clusters
+from pipeline.groups import labels_from_groups
 from pipeline.metrics import evaluate, own_clusters
 
 SET = "lfw/val"

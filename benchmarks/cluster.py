@@ -36,15 +36,16 @@ import torch
 from benchmarks import synthetic
 from distributed.merge import forest_of_rows, join
 from model.gcn import GCND, GCNS, load_networks, predictor
-from pipeline.calibrate import calibrate_to_strangers
-from pipeline.formats import read_features
-from pipeline.graph import NEIGHBORS, fill_graph, nearest_rows
-from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES, measured_graph
-from pipeline.membership import MEMBER_MEASURES, revise_members
-from pipeline.merge import SHARED_WIDTHS, Edges, propose
-from pipeline.people import score_rounds
+from pipeline.calibration import calibrate_to_strangers
+from pipeline.files.features import read_features
+from pipeline.judging.cluster import score_rounds
+from pipeline.judging.flat_cut import select_clusters
+from pipeline.judging.measures import NODE_MEASURES, PROPOSAL_MEASURES, measured_graph
+from pipeline.judging.membership import MEMBER_MEASURES, revise_members
+from pipeline.proposals.edges import Edges
+from pipeline.proposals.merging import SHARED_WIDTHS, propose
 from pipeline.rows import unit_rows
-from pipeline.select import select_clusters
+from pipeline.search.knn import NEIGHBORS, fill_graph, nearest_rows
 from predict import WEIGHTS
 
 Result = TypeVar("Result")

@@ -27,9 +27,10 @@ from common.errors import InputError, UsageError
 from common.progress import say
 
 import extract
-from pipeline.filelist import read_filelist
-from pipeline.files import whole_file
-from pipeline.formats import feature_json_path, read_features, write_json
+from pipeline.files.atomic import whole_file
+from pipeline.files.features import feature_json_path, read_features
+from pipeline.files.filelist import read_filelist
+from pipeline.files.json_object import write_json
 
 SHARED = REPOSITORY.parent / "shared"
 CACHE = Path(__file__).resolve().parent / "cache"

@@ -25,11 +25,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common import cli
 from common.threads import usable_cores
 
-from pipeline.filelist import read_filelist
-from pipeline.formats import read_features, read_super_vertex, take_groups
-from pipeline.graph import INDEXES
+from pipeline.files.features import read_features
+from pipeline.files.filelist import read_filelist
+from pipeline.files.proposals import read_super_vertex
+from pipeline.groups import take_groups
 from pipeline.images import frame_box, read_face
 from pipeline.rows import unit_rows
+from pipeline.search.knn import INDEXES
 
 BATCH = 32
 RUNS = 3  # of what takes as long as a stage
@@ -61,7 +63,7 @@ def graph_networks(features_path: Path, proposals: Path) -> dict[str, Any]:
     import torch
 
     from model.gcn import GCND, load_networks, predictor
-    from pipeline.measures import (
+    from pipeline.judging.measures import (
         NODE_MEASURES,
         NODES_AT_ONCE,
         PROPOSAL_MEASURES,
@@ -70,7 +72,7 @@ def graph_networks(features_path: Path, proposals: Path) -> dict[str, Any]:
         measured_sizes,
         single_faces,
     )
-    from pipeline.merge import usable_rows_of_rounds
+    from pipeline.proposals.merging import usable_rows_of_rounds
     from predict import WEIGHTS, usable_graph
 
     torch.set_num_threads(1)

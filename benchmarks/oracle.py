@@ -19,10 +19,11 @@ from common import cli
 
 from datasets import NETWORKS, SPACES, FaceSet, add_shared, load
 
-from pipeline.formats import Groups, Round, take_groups
-from pipeline.measures import single_faces
+from pipeline.files.proposals import Round
+from pipeline.groups import Groups, take_groups
+from pipeline.judging.flat_cut import all_proposals, levels_of_families, rank_and_deoverlap
+from pipeline.judging.measures import single_faces
 from pipeline.metrics import Scores, best_iou, evaluate
-from pipeline.select import all_proposals, levels_of_families, rank_and_deoverlap
 from train import pose_problem
 
 SETS = ("lfw/val", "glint8", "lfw/val+glint8")

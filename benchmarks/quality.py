@@ -34,10 +34,10 @@ from datasets import NETWORKS, SPACES, FaceSet, add_shared, load
 
 import train
 from model.gcn import GCND, GCNS, load_networks, predictor
-from pipeline.measures import NODE_MEASURES, PROPOSAL_MEASURES
-from pipeline.membership import MEMBER_MEASURES
+from pipeline.judging.cluster import Predict, find_people
+from pipeline.judging.measures import NODE_MEASURES, PROPOSAL_MEASURES
+from pipeline.judging.membership import MEMBER_MEASURES
 from pipeline.metrics import evaluate, own_clusters
-from pipeline.people import Predict, find_people
 from predict import WEIGHTS
 
 SETS = ("lfw/val", "glint8", "lfw/val+glint8")

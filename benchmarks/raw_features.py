@@ -25,10 +25,10 @@ from datasets import CACHE, NETWORKS, add_shared, load, unit
 
 from model.gcn import GCND, GCNConfig, load_networks, predictor, save_networks
 from model.training import Schedule, join_examples, train_network
-from pipeline.files import whole_file
-from pipeline.measures import Graph, Measured
-from pipeline.people import Predict
-from pipeline.resample import draw_people
+from pipeline.files.atomic import whole_file
+from pipeline.judging.cluster import Predict
+from pipeline.judging.measures import Graph, Measured
+from pipeline.training.resampling import draw_people
 from train import Problem, divide_people, pose_problem, proposal_examples
 
 WIDTH = 64

@@ -30,7 +30,7 @@ from synthetic import write_features
 
 import predict
 import proposal
-from pipeline.files import digest_file
+from pipeline.files.atomic import digest_file
 from pipeline.rows import trim_heap
 
 GAIN = 1.05  # of the memory held after the first run

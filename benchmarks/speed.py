@@ -37,7 +37,7 @@ from common.threads import usable_cores
 
 from floors import BATCH, RUNS
 
-from pipeline.filelist import read_filelist
+from pipeline.files.filelist import read_filelist
 
 SIZES = (13_000, 50_000, 200_000)
 LARGE = 584_013  # the images of MS-Celeb-1M that published systems are timed on

@@ -20,8 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common import cli
 from common.progress import bar, say
 
-from pipeline.files import whole_file
-from pipeline.formats import feature_json_path, write_json
+from pipeline.files.atomic import whole_file
+from pipeline.files.features import feature_json_path
+from pipeline.files.json_object import write_json
 
 MEAN_IMAGES = 68
 SIZE_SPREAD = 1.0  # standard deviation of the logarithm of a person's number of images

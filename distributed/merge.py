@@ -13,8 +13,9 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import minimum_spanning_tree
 
 from distributed.engine import machines
-from pipeline.calibrate import Calibration
-from pipeline.merge import EDGE_WIDTH, Edges, Linking, shared_neighbors, strongest_edges
+from pipeline.calibration import Calibration
+from pipeline.proposals.edges import Edges, shared_neighbors, strongest_edges
+from pipeline.proposals.merging import EDGE_WIDTH, Linking
 
 
 def linking_in_parts(

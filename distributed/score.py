@@ -8,9 +8,9 @@ import ray
 import torch
 
 from distributed.engine import in_order, machines
-from pipeline.formats import Groups
-from pipeline.measures import Graph, measure
-from pipeline.people import Predict, Score
+from pipeline.groups import Groups
+from pipeline.judging.cluster import Predict, Score
+from pipeline.judging.measures import Graph, measure
 
 CHUNKS_A_CPU = 2  # started before the first is asked for
 

@@ -13,9 +13,9 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from distributed.engine import in_order, machines
-from pipeline.formats import FEATURE_DTYPE, Features
-from pipeline.graph import DATABASE_ROWS, Found, nearest_rows
+from pipeline.files.features import FEATURE_DTYPE, Features
 from pipeline.rows import BLOCK_ROWS, unit_blocks, unit_rows
+from pipeline.search.knn import DATABASE_ROWS, Found, nearest_rows
 
 MOST_BLOCKS = 8  # of BLOCK_ROWS queries in one task
 TASKS_A_NODE = 8  # at least, so that none waits long for the last

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import coo_matrix
 
-from pipeline.formats import Groups
+from pipeline.groups import Groups
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ the rows at int64 `index` as a new array. The system keeps in memory what it has
 """
 
 import ctypes
+import mmap
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,12 +15,16 @@ from common.threads import in_threads
 
 import numpy as np
 
-from pipeline.formats import release_pages
-
 BLOCK_ROWS = 8192
 PAIRS_AT_ONCE = 1 << 12  # what is gathered of them stays in the processor's cache
 PARTS_A_TRIM = 16
 Part = TypeVar("Part")
+
+
+def release_pages(array: np.ndarray) -> None:
+    """Let the system take back the memory of a memory map; it is read from disk again when needed."""
+    if isinstance(array.base, mmap.mmap):
+        array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def slices(count: int, size: int = BLOCK_ROWS) -> Iterator[slice]:

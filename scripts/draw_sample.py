@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from scipy.interpolate import CubicSpline
 
-from pipeline.files import whole_file, whole_folder
+from pipeline.files.atomic import whole_file, whole_folder
 
 SIZE = 112
 MARGIN = 20  # drawn around the crop, so that turning and shifting it uncovers no edge

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.files import digest_file
+from pipeline.files.atomic import digest_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Names that would do harm where they were taken for HTML, a script, an address or the end of a line.

@@ -1,0 +1,98 @@
+"""Corrections applied: from clusters to clusters in which all that was said holds."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.corrections.said import (
+    Corrections,
+    Person,
+)
+
+
+def apply_corrections(labels: np.ndarray, corrections: Corrections) -> np.ndarray:
+    """Clusters in which every correction holds, numbered from 0.
+
+    `labels` int64 (N,) are clusters numbered from 0, -1 for rows in none, which stay there. The cluster
+    that holds most of a part of a person joins that person with all its faces; other faces of the
+    person come alone. Where faces must part, a face leaves alone, unless it is one of a person: then
+    those that it is apart from leave together.
+    """
+    placed = labels >= 0
+    people = [person.rows[placed[person.rows]] for person in corrections.people]
+    foes = [apart_from(rows, corrections.apart) for rows in people]
+    fresh = int(labels.max(initial=-1)) + 1
+    new_label = np.arange(fresh)
+    person_of = np.full(len(labels), -1)
+    for number, group in enumerate(people_together(labels, corrections.people, people, foes)):
+        new_label[group.clusters] = fresh + number
+        for person in group.people:
+            person_of[people[person]] = fresh + number
+    labels = np.where(placed, new_label[labels], -1) if fresh else labels.copy()
+    labels[person_of >= 0] = person_of[person_of >= 0]
+    fresh += len(people)
+    for face, others in corrections.apart:
+        near = others[labels[others] == labels[face]]
+        if placed[face] and len(near):
+            labels[near if person_of[face] >= 0 else face] = fresh
+            fresh += 1
+    labels[placed] = np.unique(labels[placed], return_inverse=True)[1]
+    return labels
+
+
+def apart_from(rows: np.ndarray, apart: list[tuple[int, np.ndarray]]) -> np.ndarray:
+    """The rows, int64, that are said to be apart from any of `rows`."""
+    foes = [others for face, others in apart if face in rows]
+    foes += [np.array([face]) for face, others in apart if np.isin(others, rows).any()]
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *foes]))
+
+
+@dataclass(frozen=True)
+class Together:
+    """People, by number, who share a cluster, and the clusters that they take whole."""
+
+    people: list[int]
+    clusters: list[int]
+
+
+def people_together(
+    labels: np.ndarray, people: list[Person], rows: list[np.ndarray], foes: list[np.ndarray]
+) -> list[Together]:
+    """Each person with the clusters that hold most of each part; those who claim the same one join.
+
+    They do not where they have two names or are said to be apart: then who has most faces in it takes
+    it. Nobody takes a cluster in which more faces are said to be somebody else than are the person.
+    """
+    sizes = np.bincount(labels[labels >= 0])
+    claims = []
+    for number, person in enumerate(people):
+        own = Counter(labels[rows[number]].tolist())
+        against = Counter(labels[foes[number]].tolist())
+        for part in person.parts:
+            shared = Counter(labels[part[labels[part] >= 0]].tolist())
+            home = max(shared, key=lambda label: (shared[label], -sizes[label], -label), default=-1)
+            if home >= 0 and own[home] >= against[home]:
+                claims.append((own[home], home, number))
+    together = [Together([number], []) for number in range(len(people))]
+    owner: dict[int, int] = {}
+    for _, home, number in sorted(set(claims), key=lambda claim: (-claim[0], claim[2], claim[1])):
+        first = owner.setdefault(home, number)
+        one, other = together[first], together[number]
+        if home not in one.clusters and first == number:
+            one.clusters.append(home)
+        elif one is not other and may_join(one, other, people, rows, foes):
+            joined = Together(one.people + other.people, one.clusters + other.clusters)
+            for member in joined.people:
+                together[member] = joined
+    return list({id(group): group for group in together}.values())
+
+
+def may_join(
+    one: Together, other: Together, people: list[Person], rows: list[np.ndarray], foes: list[np.ndarray]
+) -> bool:
+    """Whether nothing that was said keeps the people of both apart."""
+    names = {people[person].name for person in one.people + other.people} - {None}
+    return len(names) < 2 and not any(
+        np.isin(foes[a], rows[b]).any() for a in one.people for b in other.people
+    )

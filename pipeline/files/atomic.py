@@ -1,0 +1,110 @@
+"""Files and folders written whole or not at all, and digests of files."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.errors import InputError
+
+
+def part_path(path: Path) -> Path:
+    """The temporary name beside `path` under which it is written; the same in every run."""
+    return path.with_name(f".{path.name.removeprefix('.')}.part")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path; on success flush it to disk and rename it to `path`.
+
+    When the body raises, the temporary file is removed and an earlier `path` stays as it was.
+    """
+    part = part_path(path)
+    try:
+        yield part
+        flush_to_disk(part)
+        part.replace(path)
+        flush_to_disk(path.parent)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def refuse_other_than_folder(path: Path) -> None:
+    """Raise `InputError` where `path` has no name, or is a link or no folder: not ours to replace."""
+    if path.is_symlink() or (path.exists() and not path.is_dir()) or not path.name:
+        raise InputError(f"{path}: is not a folder of this tool: remove it or choose another --output")
+
+
+@contextmanager
+def whole_folder(path: Path, holds: tuple[str, ...]) -> Iterator[Path]:
+    """Yield a temporary folder; on success it takes the place of the folder `path`.
+
+    `holds` are patterns of all the names that such a folder may hold: a `path` with anything else in
+    it, or that is a link or no folder, is not ours to replace and refused with `InputError`.
+    """
+    refuse_other_than_folder(path)
+    clear_up(path)
+    for entry in path.iterdir() if path.exists() else ():
+        if not any(map(entry.match, holds)):
+            raise InputError(
+                f"{path}: holds {entry.name}, which is not of this tool: choose another --output"
+            )
+    part = part_path(path)
+    try:
+        part.mkdir(parents=True)
+        yield part
+        for folder, _, names in os.walk(part):
+            for name in names:
+                flush_to_disk(Path(folder, name))
+            flush_to_disk(Path(folder))
+        if path.exists():
+            path.rename(_old_path(path))
+        part.rename(path)
+        flush_to_disk(path.parent)
+    finally:
+        clear_up(path)
+
+
+def clear_up(path: Path) -> None:
+    """Remove what a run leaves beside its folder `path` when it is killed or has failed.
+
+    One that ended while its whole folder was taking the place of `path` is completed.
+    """
+    part, old = part_path(path), _old_path(path)
+    if old.exists() and not path.exists():
+        (part if part.exists() else old).rename(path)
+    remove_folder(part)
+    remove_folder(old)
+
+
+def _old_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder of ours with all in it; a link is unlinked, never followed."""
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def flush_to_disk(path: Path) -> None:
+    """fsync a file or a folder, so that a rename after it survives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as lowercase hex."""
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()

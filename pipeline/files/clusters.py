@@ -1,0 +1,93 @@
+"""`clusters.txt` and `clusters.json`: one person a line, and what is predicted of each."""
+
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError
+
+import numpy as np
+
+from pipeline.files.atomic import digest_file, whole_file
+from pipeline.files.json_object import dump_json, read_json
+from pipeline.files.text import is_int64, read_text
+from pipeline.groups import MEMBER_DTYPE, OFFSET_DTYPE, Groups
+
+
+def write_clusters(
+    path: Path,
+    groups: Groups,
+    made_from: dict[str, str | None],
+    predicted_iou: np.ndarray,
+    names: list[str | None] | None = None,
+) -> None:
+    """Write canonical groups, a cluster a line, and the JSON beside them, both or neither.
+
+    Ids are ascending and separated by one space. `predicted_iou` is float (G,); `made_from` are
+    digests of what the clusters were made from, by name; that of the clusters' own file is added.
+    `names` are those of the people, None where one has none.
+    """
+    members, offsets = groups.members.tolist(), groups.offsets.tolist()
+    with whole_file(path.with_suffix(".json")) as json_part, whole_file(path) as part:
+        with open(part, "w", encoding="ascii", newline="\n") as file:
+            for start, end in zip(offsets, offsets[1:], strict=False):
+                file.write(" ".join(map(str, members[start:end])) + "\n")
+        meta = {"format": 1, "count": len(groups), "clusters_sha256": digest_file(part)}
+        scores = np.round(predicted_iou.astype(float), 4).tolist()
+        named = {"names": names} if names and any(names) else {}
+        dump_json(json_part, {**meta, **made_from, "predicted_iou": scores, **named})
+
+
+def read_clusters(path: Path) -> Groups:
+    """Read a `clusters.txt`; no id may stand twice."""
+    lines = read_text(path).splitlines()
+    try:
+        rows = [np.array(line.split(), dtype=np.int64) for line in lines]
+    except (ValueError, OverflowError):
+        number = next(i for i, line in enumerate(lines, 1) if not all(map(is_int64, line.split())))
+        raise InputError(
+            f"{path}: line {number} holds something other than row ids: a cluster a line"
+        ) from None
+    if not rows or not all(map(len, rows)):
+        number = 1 + next((i for i, row in enumerate(rows) if not len(row)), 0)
+        raise InputError(f"{path}: line {number} is empty: make it again with `sh run_predict.sh`")
+    members = np.concatenate(rows)
+    if members.min() < 0 or members.max() > np.iinfo(np.int32).max:
+        raise InputError(f"{path}: holds a row id out of range: make it again with `sh run_predict.sh`")
+    ids, counts = np.unique(members, return_counts=True)
+    if (counts > 1).any():
+        raise InputError(f"{path}: row {ids[counts > 1][0]} stands in two clusters: make it again")
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+    return Groups(members.astype(MEMBER_DTYPE), offsets.astype(OFFSET_DTYPE))
+
+
+PREDICT_COMMAND = "sh run_predict.sh"
+
+
+def read_cluster_json(clusters_path: Path) -> dict[str, Any] | None:
+    """The JSON beside a `clusters.txt`, None where there is none; `names` is a list in any case.
+
+    Raises `InputError` where it is damaged or belongs to other clusters.
+    """
+    path = clusters_path.with_suffix(".json")
+    if not path.exists():
+        return None
+    values = read_json(path, PREDICT_COMMAND)
+    if values.get("clusters_sha256") != digest_file(clusters_path):
+        raise InputError(
+            f"{path}: was not made with {clusters_path.name} as it is now: run `{PREDICT_COMMAND}` again"
+        )
+    scores = values.get("predicted_iou")
+    if not isinstance(scores, list) or len(scores) != values.get("count") or not all(map(_is_share, scores)):
+        raise InputError(f"{path}: `predicted_iou` is damaged: run `{PREDICT_COMMAND}` again")
+    names = values.setdefault("names", [None] * len(scores))
+    if not isinstance(names, list) or len(names) != len(scores) or not all(map(_is_name, names)):
+        raise InputError(f"{path}: `names` is damaged: run `{PREDICT_COMMAND}` again")
+    return values
+
+
+def _is_name(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and bool(value.strip()))
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 1

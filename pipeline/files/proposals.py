@@ -1,0 +1,222 @@
+"""`super_vertex/`: the affinity graph and the cluster proposals of every round of merging.
+
+Readers check everything they rely on: size, dtype, shape and range. Nothing is ever unpickled.
+"""
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError
+
+import numpy as np
+
+from pipeline.files.features import FEATURE_DTYPE, SCAN_ROWS, Features, feature_digest
+from pipeline.files.json_object import read_json, refuse_special, write_json
+from pipeline.groups import MEMBER_DTYPE, OFFSET_DTYPE, Groups
+from pipeline.rows import release_pages
+
+PROPOSAL_COMMAND = "sh run_proposal.sh"
+SUPER_VERTEX_FORMAT = 1
+SUPER_VERTEX_FILES = ("manifest.json", "neighbors.npy", "similarities.npy", "round_*")
+
+
+@dataclass(frozen=True)
+class Round:
+    """The proposals that one family forms at one threshold.
+
+    `proposals` are those no earlier round has; `repeats` int64 are the numbers, counted over all
+    rounds, of proposals of earlier rounds that this round forms as well.
+    """
+
+    family: str
+    threshold: float
+    proposals: Groups
+    repeats: np.ndarray
+
+
+@dataclass(frozen=True)
+class SuperVertex:
+    """`super_vertex/` opened for reading.
+
+    `neighbors` int32 and `similarities` float32 (cosines) are memory maps (N, k), best first, -1 and
+    0 where there is no neighbor. Proposal p is the p-th counted over `rounds`.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    neighbors: np.ndarray
+    similarities: np.ndarray
+    rounds: list[Round]
+
+
+def create_graph(folder: Path, count: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """New neighbors.npy and similarities.npy in `folder`, (count, k), as memory maps to be filled.
+
+    Their space on disk is taken at once: a disk that is full later would end the process.
+    """
+    arrays = []
+    for name, dtype in (("neighbors", MEMBER_DTYPE), ("similarities", FEATURE_DTYPE)):
+        path = folder / f"{name}.npy"
+        if count * k == 0:  # nothing to map
+            np.save(path, np.empty((count, k), dtype), allow_pickle=False)
+            arrays.append(np.empty((count, k), dtype))
+            continue
+        header = np.lib.format.open_memmap(path, "w+", dtype, (count, k))
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        arrays.append(header)
+    return arrays[0], arrays[1]
+
+
+def write_rounds(folder: Path, manifest: dict[str, Any], rounds: list[Round]) -> None:
+    """Write the rounds into a folder that has its graph, and then the manifest.
+
+    `manifest` must hold `count`, `k`, `features_sha256` and `calibration`; the rounds are added to it.
+    """
+    entries = []
+    for number, round_ in enumerate(rounds):
+        name = f"round_{number:03d}"
+        (folder / name).mkdir()
+        for field_, array in _round_arrays(round_).items():
+            np.save(folder / name / f"{field_}.npy", array, allow_pickle=False)
+        entries.append(
+            {
+                "name": name,
+                "family": round_.family,
+                "threshold": round(round_.threshold, 6),
+                "proposals": len(round_.proposals),
+                "members": len(round_.proposals.members),
+                "repeats": len(round_.repeats),
+            }
+        )
+    write_json(folder / "manifest.json", {"format": SUPER_VERTEX_FORMAT, **manifest, "rounds": entries})
+
+
+def _round_arrays(round_: Round) -> dict[str, np.ndarray]:
+    return {
+        "members": round_.proposals.members.astype(MEMBER_DTYPE, copy=False),
+        "offsets": round_.proposals.offsets.astype(OFFSET_DTYPE, copy=False),
+        "repeats": round_.repeats.astype(OFFSET_DTYPE, copy=False),
+    }
+
+
+def read_super_vertex(path: Path, features: Features) -> SuperVertex:
+    """Open the folder and check that it is whole, sound, and made from `features`.
+
+    Raises `InputError` naming the file at fault.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: not found: run `{PROPOSAL_COMMAND}` first, or give --proposals FOLDER")
+    manifest_path = path / "manifest.json"
+    manifest = read_json(manifest_path, PROPOSAL_COMMAND)
+    if manifest.get("format") != SUPER_VERTEX_FORMAT:
+        raise InputError(
+            f"{manifest_path}: format is not {SUPER_VERTEX_FORMAT}: run `{PROPOSAL_COMMAND}` again"
+        )
+    if manifest.get("features_sha256") != feature_digest(features):
+        raise InputError(
+            f"{path}: was made from other features than {features.path}: run `{PROPOSAL_COMMAND}` again"
+        )
+    count, k = len(features.rows), manifest.get("k")
+    if not isinstance(k, int) or isinstance(k, bool) or not 0 <= k < max(count, 1):
+        raise InputError(f"{manifest_path}: has no valid `k`: run `{PROPOSAL_COMMAND}` again")
+    _check_calibration(manifest_path, manifest.get("calibration"))
+    neighbors = read_array(path / "neighbors.npy", MEMBER_DTYPE, (count, k), PROPOSAL_COMMAND)
+    similarities = read_array(path / "similarities.npy", FEATURE_DTYPE, (count, k), PROPOSAL_COMMAND)
+    _check_graph(path, neighbors, similarities, features.usable)
+    entries = manifest.get("rounds")
+    if not isinstance(entries, list) or not all(map(_is_round_entry, entries)):
+        raise InputError(f"{manifest_path}: `rounds` is damaged: run `{PROPOSAL_COMMAND}` again")
+    rounds: list[Round] = []
+    for entry in entries:
+        rounds.append(
+            _read_round(path / entry["name"], entry, features.usable, sum(len(r.proposals) for r in rounds))
+        )
+    return SuperVertex(path, manifest, neighbors, similarities, rounds)
+
+
+def read_array(path: Path, dtype: np.dtype, shape: tuple[int | None, ...], made_by: str) -> np.ndarray:
+    """Memory-map a .npy file and check dtype and shape (None: any length)."""
+    refuse_special(path, made_by)
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError):
+        try:  # an empty array cannot be mapped
+            array = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError):
+            raise InputError(f"{path}: is no whole .npy array: run `{made_by}` again") from None
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != len(shape):
+        raise InputError(f"{path}: is not {dtype} with {len(shape)} dimensions: run `{made_by}` again")
+    if any(want is not None and got != want for got, want in zip(array.shape, shape, strict=True)):
+        raise InputError(f"{path}: shape is {array.shape}, not {shape}: run `{made_by}` again")
+    return array
+
+
+def _is_round_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("name"), str)
+        and re.fullmatch(r"round_\d{3,}", entry["name"]) is not None
+        and isinstance(entry.get("family"), str)
+        and _is_finite(entry.get("threshold"))
+    )
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+
+
+def _check_calibration(path: Path, calibration: Any) -> None:
+    values = calibration if isinstance(calibration, dict) else {}
+    middle, spread = values.get("middle"), values.get("spread")
+    if not (_is_finite(middle) and _is_finite(spread) and values["spread"] > 0):
+        raise InputError(f"{path}: `calibration` is damaged: run `{PROPOSAL_COMMAND}` again")
+
+
+def _check_graph(path: Path, neighbors: np.ndarray, similarities: np.ndarray, usable: np.ndarray) -> None:
+    for start in range(0, len(neighbors), SCAN_ROWS):
+        near = np.asarray(neighbors[start : start + SCAN_ROWS])
+        if not near.size:
+            return
+        here = usable[start : start + SCAN_ROWS]
+        if near.max() >= len(usable) or near.min() < -1 or not usable[near[near >= 0]].all():
+            raise InputError(
+                f"{path / 'neighbors.npy'}: holds a row out of range: run `{PROPOSAL_COMMAND}` again"
+            )
+        if (near[here] < 0).any() or (near[~here] >= 0).any():
+            raise InputError(
+                f"{path / 'neighbors.npy'}: does not fit the readable rows: run `{PROPOSAL_COMMAND}` again"
+            )
+        if not (np.abs(similarities[start : start + SCAN_ROWS]) < 1.01).all():
+            raise InputError(
+                f"{path / 'similarities.npy'}: holds what is no cosine: run `{PROPOSAL_COMMAND}` again"
+            )
+        release_pages(neighbors)
+        release_pages(similarities)
+
+
+def _read_round(folder: Path, entry: dict[str, Any], usable: np.ndarray, earlier: int) -> Round:
+    members = np.asarray(read_array(folder / "members.npy", MEMBER_DTYPE, (None,), PROPOSAL_COMMAND))
+    offsets = np.asarray(read_array(folder / "offsets.npy", OFFSET_DTYPE, (None,), PROPOSAL_COMMAND))
+    repeats = np.asarray(read_array(folder / "repeats.npy", OFFSET_DTYPE, (None,), PROPOSAL_COMMAND))
+    sound = len(offsets) and offsets[0] == 0 and offsets[-1] == len(members) and (np.diff(offsets) > 1).all()
+    if not sound:
+        raise InputError(
+            f"{folder / 'offsets.npy'}: does not fit members.npy: run `{PROPOSAL_COMMAND}` again"
+        )
+    if len(members):
+        in_range = members.min() >= 0 and members.max() < len(usable) and usable[members].all()
+        if not in_range or np.bincount(members).max() > 1:
+            raise InputError(
+                f"{folder / 'members.npy'}: holds a row out of range, unreadable or twice: "
+                f"run `{PROPOSAL_COMMAND}` again"
+            )
+    if len(repeats) and not (repeats.min() >= 0 and repeats.max() < earlier):
+        raise InputError(
+            f"{folder / 'repeats.npy'}: holds a number out of range: run `{PROPOSAL_COMMAND}` again"
+        )
+    return Round(entry["family"], float(entry["threshold"]), Groups(members, offsets), repeats)

@@ -1,0 +1,62 @@
+"""Sets of rows in CSR form, such as clusters and proposals, and what is made of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+MEMBER_DTYPE = np.dtype("<i4")
+OFFSET_DTYPE = np.dtype("<i8")
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Sets of rows in CSR form: group g is `members[offsets[g]:offsets[g + 1]]`, ascending.
+
+    `members` is int32 (M,), `offsets` is int64 (G + 1,).
+    """
+
+    members: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Rows in each group, int64 (G,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def owners(self) -> np.ndarray:
+        """The group of each entry of `members`, int64 (M,)."""
+        return np.repeat(np.arange(len(self)), self.sizes)
+
+
+def groups_from_labels(labels: np.ndarray) -> Groups:
+    """Rows with the same non-negative label, one group a label in use, by ascending label."""
+    rows = np.flatnonzero(labels >= 0)
+    order = rows[np.argsort(labels[rows], kind="stable")]
+    sizes = np.bincount(labels[rows]) if len(rows) else np.zeros(0, np.int64)
+    sizes = sizes[sizes > 0]
+    return Groups(order.astype(MEMBER_DTYPE), np.concatenate([[0], np.cumsum(sizes)]).astype(OFFSET_DTYPE))
+
+
+def labels_from_groups(groups: Groups, count: int) -> np.ndarray:
+    """The group of each row, int64 (count,), -1 for a row in none; groups must not overlap."""
+    labels = np.full(count, -1, np.int64)
+    labels[groups.members] = groups.owners
+    return labels
+
+
+def take_groups(groups: Groups, chosen: np.ndarray) -> Groups:
+    """The chosen groups, in that order."""
+    sizes = groups.sizes[chosen]
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(OFFSET_DTYPE)
+    starts = np.repeat(groups.offsets[:-1][chosen] - offsets[:-1], sizes)
+    return Groups(groups.members[np.arange(offsets[-1]) + starts], offsets)
+
+
+def canonical_groups(groups: Groups) -> Groups:
+    """Groups in the order of `clusters.txt`: by size, then first id."""
+    first = groups.members[groups.offsets[:-1]]
+    return take_groups(groups, np.lexsort((first, -groups.sizes)))

@@ -1,0 +1,1 @@
+"""What the graph networks see of proposals and members, and the clusters chosen by their judgement."""

@@ -1,0 +1,1 @@
+"""Cluster proposals: linkage along the affinity graph, round by round."""

@@ -1,0 +1,1 @@
+"""The affinity graph: nearest neighbors found exactly, by inverted lists, or on a GPU."""

@@ -1,0 +1,1 @@
+"""Sets and examples to train the graph networks on."""

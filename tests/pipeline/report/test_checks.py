@@ -1,0 +1,88 @@
+"""Inspection against brute force: typical order, nearest clusters, faces closer to another cluster."""
+
+import numpy as np
+import pytest
+from conftest import make_people
+
+from pipeline.report import checks
+from pipeline.groups import groups_from_labels
+from pipeline.judging.measures import NONE
+from pipeline.report.checks import NEAR, inspect_clusters
+from train import pose_problem
+
+
+@pytest.fixture(scope="module")
+def posed():
+    """A graph of 20 people in 30 clusters: ten people are cut in two, and one face is misplaced."""
+    people = make_people(people=20, images=10, noise=0.5)
+    usable = people.labels >= 0
+    problem = pose_problem(people.rows[usable], people.labels[usable])
+    labels = problem.labels.copy()
+    for person in range(10):
+        labels[np.flatnonzero(labels == person)[:4]] = 100 + person
+    misplaced = int(np.flatnonzero(labels == 15)[0])
+    labels[misplaced] = 16
+    return problem.graph, np.unique(labels, return_inverse=True)[1], misplaced
+
+
+def mean_similarity(graph, rows, others):
+    """Of all pairs of different faces."""
+    pairs = graph.calibration.calibrate(graph.unit[rows] @ graph.unit[others].T)
+    return pairs[np.asarray(rows)[:, None] != np.asarray(others)].mean()
+
+
+@pytest.mark.parametrize("at_once", [1 << 14, 7])
+def test_what_is_told_is_what_brute_force_finds(posed, monkeypatch, at_once):
+    monkeypatch.setattr(checks, "PAIRS_AT_ONCE", at_once)
+    graph, labels, _ = posed
+    groups = groups_from_labels(labels)
+    done = []
+    found = inspect_clusters(graph, groups, done.append)
+    assert sum(done) == len(labels)
+    rows_of = [np.flatnonzero(labels == cluster) for cluster in range(len(groups))]
+    for cluster, rows in enumerate(rows_of):
+        part = slice(groups.offsets[cluster], groups.offsets[cluster + 1])
+        assert sorted(found.members[part]) == rows.tolist()
+        assert (np.diff(found.fit[part]) <= 0).all()
+        if len(rows) == 1:
+            assert found.fit[part] == NONE
+            continue
+        for row, fit in zip(found.members[part], found.fit[part], strict=True):
+            assert fit == pytest.approx(mean_similarity(graph, [row], rows), abs=1e-3)
+        assert found.inside[cluster] == pytest.approx(mean_similarity(graph, rows, rows), abs=1e-3)
+        others = [other for other in range(len(groups)) if other != cluster]
+        similarity = [mean_similarity(graph, rows, rows_of[other]) for other in others]
+        assert found.near[cluster, 0] == others[int(np.argmax(similarity))]
+        for other, told in zip(found.near[cluster].tolist(), found.near_similarity[cluster], strict=True):
+            assert told == (NONE if other < 0 else pytest.approx(similarity[others.index(other)], abs=1e-3))
+
+
+def test_halves_of_a_person_are_nearest_to_each_other(posed):
+    graph, labels, _ = posed
+    found = inspect_clusters(graph, groups_from_labels(labels))
+    halves = np.array([[person, labels.max() - 9 + person] for person in range(10)])
+    np.testing.assert_array_equal(found.near[halves[:, 0], 0], halves[:, 1])
+    np.testing.assert_array_equal(found.near[halves[:, 1], 0], halves[:, 0])
+
+
+def test_a_misplaced_face_fits_least_and_better_elsewhere(posed):
+    graph, labels, misplaced = posed
+    groups = groups_from_labels(labels)
+    found = inspect_clusters(graph, groups)
+    last = groups.offsets[16 + 1] - 1
+    assert labels[misplaced] == 16 and found.members[last] == misplaced
+    assert found.rival[last] == 15
+    own = np.flatnonzero(labels == 15)
+    assert found.rival_fit[last] == pytest.approx(mean_similarity(graph, [misplaced], own), abs=1e-3)
+    assert found.rival_fit[last] > found.fit[last]
+
+
+def test_rows_in_no_cluster_and_clusters_without_neighbors(posed):
+    graph, labels, _ = posed
+    few = np.where(labels < 2, labels, -1)
+    found = inspect_clusters(graph, groups_from_labels(few))
+    assert sorted(found.members) == np.flatnonzero(few >= 0).tolist()
+    assert set(found.near.ravel().tolist()) <= {-1, 0, 1}
+    one = inspect_clusters(graph, groups_from_labels(np.where(labels == 3, 0, -1)))
+    np.testing.assert_array_equal(one.near, np.full((1, NEAR), -1))
+    assert (one.rival == -1).all()
