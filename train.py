@@ -29,7 +29,7 @@ import torch
 from model.device import choose_device
 from model.gcn import GCND, GCNS, GCNConfig, Network, predictor, save_networks
 from model.training import Examples, Schedule, join_examples, train_network
-from pipeline.calibration import calibrate_to_strangers
+from pipeline.calibration import Calibration, calibrate_to_strangers
 from pipeline.files.atomic import digest_file, whole_file
 from pipeline.files.features import read_features
 from pipeline.files.labels import read_labels
@@ -52,14 +52,16 @@ from pipeline.judging.measures import (
 )
 from pipeline.judging.membership import MEMBER_MEASURES, judge_members
 from pipeline.metrics import Scores, best_iou, evaluate, majority
+from pipeline.proposals.copies import collapse_copies
 from pipeline.proposals.merging import propose
 from pipeline.rows import unit_rows
 from pipeline.search.knn import NEIGHBORS, nearest_neighbors
-from pipeline.training.resampling import draw_set
+from pipeline.training.resampling import draw_album, draw_set
 
 EXAMPLES = """  sh run_train.sh --set mix.bin mix_labels.txt --output trained
   sh run_train.sh --set a.bin people.txt --set b.bin people.txt --dim 128"""
 LEAST_PEOPLE = 8
+ALBUMS_A_DRAW = 5  # small sets for each large one
 NEIGHBORHOODS = (80, 80, 50, 30)  # k of the sets drawn, the default most often
 
 
@@ -74,11 +76,17 @@ class LabelledSet:
 
 @dataclass(frozen=True)
 class Problem:
-    """A labelled set with its affinity graph and proposals."""
+    """A labelled set with its affinity graph and proposals.
+
+    `labels` int64 (N,) are the people of the graph's faces. Of all M faces, copies included, `faces`
+    int64 (M,) are the people, and `stands` int64 (M,) the face of the graph that stands for each.
+    """
 
     graph: Graph
     rounds: list[Round]
     labels: np.ndarray
+    faces: np.ndarray
+    stands: np.ndarray
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -221,8 +229,7 @@ def train_fold(
             save_progress(checkpoint, progress)
     predict_iou, predict_member = fold_predictor(GCND, done), fold_predictor(GCNS, done)
     return [
-        evaluate(problem.labels, find_people(problem.graph, problem.rounds, predict_iou, predict_member))
-        for problem in unseen
+        evaluate(problem.faces, people_of(problem, predict_iou, predict_member)) for problem in unseen
     ]
 
 
@@ -244,8 +251,10 @@ def draw_problems(sets: list[LabelledSet], draws: int, rng: np.random.Generator,
     problems = []
     for _ in track(range(draws), f"fold {fold}: drawing sets", "draws"):
         for set_ in sets:
-            rows, labels = draw_set(set_.rows, set_.labels, rng)
-            problems.append(pose_problem(rows, labels, int(rng.choice(NEIGHBORHOODS))))
+            for draw in [draw_set] + ALBUMS_A_DRAW * [draw_album]:
+                drawn = draw(set_.rows, set_.labels, rng)
+                k = int(rng.choice(NEIGHBORHOODS))
+                problems.append(pose_problem(drawn.rows, drawn.labels, k, drawn.prior))
     return problems
 
 
@@ -258,13 +267,26 @@ def divide_people(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
     return fold_of_person[person]
 
 
-def pose_problem(rows: np.ndarray, labels: np.ndarray, k: int = NEIGHBORS) -> Problem:
+def pose_problem(
+    rows: np.ndarray, labels: np.ndarray, k: int = NEIGHBORS, prior: Calibration | None = None
+) -> Problem:
     """The affinity graph and the proposals of labelled rows, as the stages make them."""
     unit = unit_rows(rows, np.ones(len(rows), bool))
-    neighbors, cosines = nearest_neighbors(unit, k)
-    calibration = calibrate_to_strangers(unit)
+
+    def search(standing: np.ndarray) -> tuple[np.ndarray, np.ndarray, Calibration]:
+        return *nearest_neighbors(unit[standing], k), calibrate_to_strangers(unit[standing], prior)
+
+    stands, neighbors, cosines, calibration = collapse_copies(unit, search)
+    standing = np.unique(stands)
+    unit = unit[standing]
     rounds = propose(unit, neighbors, cosines, calibration)
-    return Problem(measured_graph(unit, neighbors, cosines, calibration), rounds, labels)
+    graph = measured_graph(unit, neighbors, cosines, calibration)
+    return Problem(graph, rounds, labels[standing], labels, np.searchsorted(standing, stands))
+
+
+def people_of(problem: Problem, predict_iou: Predict, predict_member: Predict) -> np.ndarray:
+    """The person found of each face of the set, int64 (M,), numbered from 0."""
+    return find_people(problem.graph, problem.rounds, predict_iou, predict_member)[problem.stands]
 
 
 def proposal_examples(

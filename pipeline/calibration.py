@@ -8,29 +8,39 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
+from scipy.special import ndtri
 
-from pipeline.rows import Rows, products, release, slices
+from pipeline.rows import Rows, order_by_content, products, release
 
 RANDOM_PAIRS = 200_000
 BINS = 400
 LEAST_PEAK = 0.1  # of the highest density: a lower bump is noise
 NORMAL_QUARTILE = 0.6745  # median distance from a normal distribution's mean, in standard deviations
+NORMAL_NINE_TENTHS = 1.2816  # what nine tenths of a normal distribution lie below
+UPPER = 0.5, 2.0  # beyond, it is pairs of one person that are seen
+PRIOR_FACES = 30  # fitted
 LEAST_SPREAD = 1e-4  # of cosines; below it rows are equal but for rounding
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Where strangers stand: the middle of their cosines, and one standard deviation of them."""
+    """Where strangers stand: the middle of their cosines, one standard deviation of them below it, and
+    `upper`, how wide they spread above it, in such deviations (1 where they are normal)."""
 
     middle: float
     spread: float
+    upper: float = 1.0
 
     def calibrate(self, cosines: np.ndarray) -> np.ndarray:
         """Cosines as standard deviations above strangers, same shape and dtype."""
         return (cosines - np.float32(self.middle)) * np.float32(1 / self.spread)
 
+    def nearest_stranger(self, count: int) -> float:
+        """How similar the nearest of `count` strangers is expected to be, calibrated."""
+        return float(self.upper * ndtri(1 - 1 / (count + 1)))
 
-def calibrate_to_strangers(unit: Rows, seed: int = 0) -> Calibration:
+
+def calibrate_to_strangers(unit: Rows, prior: Calibration | None = None, seed: int = 0) -> Calibration:
     """Find the strangers among random pairs of `unit`, float32 (N, D), rows of length one.
 
     Most pairs are of strangers where there are many people, but half of them or more are of one
@@ -38,21 +48,37 @@ def calibrate_to_strangers(unit: Rows, seed: int = 0) -> Calibration:
     the pairs' density all the same, and below that peak there are only strangers: the middle is the
     peak, the spread is taken from the pairs below it. Pairs are drawn by the rows' content, so the
     order of the rows does not matter.
+
+    `prior` is what a larger set of the same network gave. It counts as PRIOR_FACES faces do.
     """
     if len(unit) < 2:
-        return Calibration(0.0, 1.0)
+        return prior or Calibration(0.0, 1.0)
     rng = np.random.default_rng(seed)
-    ends = np.concatenate([unit[part][:, [0, -1]] for part in slices(len(unit))])
-    release(unit)
-    by_content = np.lexsort((ends[:, 1], ends[:, 0]))
+    by_content = order_by_content(unit)
     a = rng.integers(0, len(unit), RANDOM_PAIRS)
     b = (a + rng.integers(1, len(unit), RANDOM_PAIRS)) % len(unit)
     cosines = products(unit, by_content[a], by_content[b])
     release(unit)
     middle = lowest_peak(cosines, min(RANDOM_PAIRS, len(unit) * (len(unit) - 1) // 2))
     below = middle - cosines[cosines < middle]
-    spread = float(np.median(below)) / NORMAL_QUARTILE if len(below) else 0.0
-    return Calibration(middle, max(spread, LEAST_SPREAD))
+    spread = max(float(np.median(below)) / NORMAL_QUARTILE if len(below) else 0.0, LEAST_SPREAD)
+    upper = (float(np.quantile(cosines, 0.9)) - middle) / (spread * NORMAL_NINE_TENTHS)
+    own = Calibration(middle, spread, float(np.clip(upper, *UPPER)))
+    return own if prior is None else shrunk(own, prior, len(unit))
+
+
+def shrunk(own: Calibration, prior: Calibration, faces: int) -> Calibration:
+    """What so many faces show of themselves, drawn towards what is known of their network."""
+    weight = faces / (faces + PRIOR_FACES)
+
+    def between(mine: float, known: float) -> float:
+        return weight * mine + (1 - weight) * known
+
+    return Calibration(
+        between(own.middle, prior.middle),
+        float(np.exp(between(np.log(own.spread), np.log(prior.spread)))),
+        between(own.upper, prior.upper),
+    )
 
 
 def lowest_peak(values: np.ndarray, distinct: int) -> float:
