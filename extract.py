@@ -29,6 +29,7 @@ from distributed.engine import add_engine_options, check_engine, engine
 from model.backbones import BACKBONES, Backbone, load_backbone
 from model.device import choose_device, keep_to_one_thread
 from pipeline.files.atomic import digest_file
+from pipeline.files.calibration import calibration_json, known_calibration
 from pipeline.files.features import SCAN_ROWS, feature_json_path, is_unreadable_list, read_features
 from pipeline.files.filelist import FileList, read_filelist
 from pipeline.files.journal import FeatureJournal, drop_journal
@@ -85,6 +86,7 @@ def main(args: argparse.Namespace) -> None:
         "count": len(filelist.names),
         "names_sha256": digest_names(filelist.names),
     }
+    known = known_calibration(run["weights_sha256"], args.crop)
     with only_run(args.output.resolve().parent):
         if args.restart:
             drop_journal(args.output)
@@ -123,6 +125,7 @@ def main(args: argparse.Namespace) -> None:
                 "filelist_sha256": digest_file(args.filelist),
                 "feature_sha256": digest_file(args.output),
                 "unreadable": unreadable,
+                **({"calibration": calibration_json(known)} if known else {}),
             },
         )
         drop_journal(args.output)

@@ -36,9 +36,9 @@ from pipeline.judging.cluster import (
     Score,
     choose_clusters,
     correct_people,
+    graph_of,
     score_groups,
     score_here,
-    usable_graph,
 )
 from pipeline.judging.measures import NODE_MEASURES, PROPOSAL_MEASURES, Graph
 from pipeline.judging.membership import MEMBER_MEASURES, revise_members
@@ -109,11 +109,14 @@ def main(args: argparse.Namespace) -> None:
             )
         labels = np.full(len(features.rows), -1, np.int64)
         predicted_iou = np.ones(len(features.rows))
-        if features.usable.sum() > 1:
+        standing, usable = super_vertex.standing, features.usable
+        if standing.sum() > 1:
             with step("measure graph"):
-                graph = usable_graph(features, super_vertex)
-                rounds = usable_rows_of_rounds(super_vertex.rounds, features.usable)
-                del super_vertex  # the largest sets need its memory
+                graph = graph_of(features, super_vertex, standing)
+                rounds = usable_rows_of_rounds(super_vertex.rounds, standing)
+                place = (np.cumsum(standing) - 1)[super_vertex.stands_for[usable]]
+                if not corrections:
+                    del super_vertex  # the largest sets need its memory
             predict_iou, predict_member = predictor(gcn_d), predictor(gcn_s)
             with engine(args):
                 score = way_to_score(args, graph, predict_iou)
@@ -121,15 +124,18 @@ def main(args: argparse.Namespace) -> None:
                 del rounds  # as `super_vertex` above
                 trim_heap()
                 people = revise_members(graph, clusters, predict_member)
-                with step("correct"):
-                    people = correct_people(
-                        graph, people, on_usable_rows(corrections, features.usable), predict_member
-                    )
+                if corrections:  # of single faces, so copies are no longer one
+                    with step("correct"):
+                        graph = graph_of(features, super_vertex, usable)
+                        score = way_to_score(args, graph, predict_iou)
+                        said = on_usable_rows(corrections, usable)
+                        people = correct_people(graph, people[place], said, predict_member)
+                        place = np.arange(len(people))
                 with step("score clusters"):
                     scores = score_groups(graph, [groups_from_labels(people)], predict_iou, score)
-            labels[features.usable], predicted_iou[features.usable] = people, scores[people]
+            labels[usable], predicted_iou[usable] = people[place], scores[people[place]]
         else:
-            labels[features.usable] = 0
+            labels[usable] = 0
         with step("write"):
             groups = canonical_groups(groups_from_labels(labels))
             first = groups.members[groups.offsets[:-1]]

@@ -10,6 +10,8 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,13 @@ import numpy as np
 from distributed.engine import add_engine_options, check_engine, engine
 from pipeline.calibration import Calibration, calibrate_to_strangers
 from pipeline.files.atomic import clear_up, whole_folder
+from pipeline.files.calibration import calibration_from, calibration_json, read_calibration
 from pipeline.files.features import Features, feature_digest, read_features
 from pipeline.files.locks import only_run
 from pipeline.files.proposals import SUPER_VERTEX_FILES, create_graph, read_super_vertex, write_rounds
+from pipeline.proposals.copies import collapse_copies
 from pipeline.proposals.merging import MAX_SIZE, ROUNDS, THRESHOLD, Linking, propose, rows_of_rounds
-from pipeline.rows import UnitRows, graph_of_usable_rows, slices, trim_heap, unit_blocks
+from pipeline.rows import UnitRows, UsableRows, graph_of_usable_rows, slices, trim_heap, unit_blocks
 from pipeline.search.knn import NEIGHBORS, SEARCHES, Found, fill_graph, make_search
 
 EXAMPLES = """  sh run_proposal.sh
@@ -46,6 +50,12 @@ def get_parser() -> argparse.ArgumentParser:
         type=cli.output_path,
         default=Path("super_vertex"),
         help="folder to write; one of an earlier run is replaced",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="manifest.json of a larger set of the same network: where its strangers stand",
     )
     parser.add_argument(
         "--k", type=cli.positive_int, default=NEIGHBORS, help="neighbors of a face in the affinity graph"
@@ -102,59 +112,100 @@ def main(args: argparse.Namespace) -> None:
             raise InputError(
                 f"{args.features}: every row is zeros, so no image could be read: check the file list"
             )
+        known = prior(args.calibration, features)
         run = {
             "features_sha256": feature_digest(features),
             "parameters": {name: getattr(args, name) for name in PARAMETERS},
+            "prior": known and calibration_json(known),
         }
     with only_run(args.output.resolve().parent):
         clear_up(args.output)
         if not args.restart and is_done(args.output, features, run):
             say(f"{args.output}: is done already; --restart makes it anew; next: sh run_predict.sh")
             return
-        k = min(args.k, int(usable.sum()) - 1)
+        described: dict[str, Any] = {}
         with engine(args), whole_folder(args.output, holds=SUPER_VERTEX_FILES) as folder:
-            neighbors, similarities = create_graph(folder, len(usable), k)
-            with step("prepare search"):
-                described, results = search(args, features, k)
-            with step("search"), bar(int(usable.sum()), "affinity graph", "faces") as progress:
-                fill_graph(results, usable, neighbors, similarities, progress.update)
-            del results
-            trim_heap()
-            with step("calibrate"):
-                unit = UnitRows(features.rows, usable)
-                if len(unit) > 1 and all((unit[part] == unit[:1]).all() for part in slices(len(unit))):
-                    raise InputError(
-                        f"{args.features}: every row is the same, so nobody can be told from anybody: "
-                        "check the images and the network's weights"
-                    )
-                calibration = calibrate_to_strangers(unit)
+            unit = UnitRows(features.rows, usable)
+            if len(unit) > 1 and all((unit[part] == unit[:1]).all() for part in slices(len(unit))):
+                raise InputError(
+                    f"{args.features}: every row is the same, so nobody can be told from anybody: "
+                    "check the images and the network's weights"
+                )
+            graph_among = partial(graph_of_rows, args, folder, features, known, described)
+            stands, neighbors, similarities, calibration = collapse_copies(unit, graph_among)
+            stands_for = np.full(len(usable), -1)
+            stands_for[usable] = np.flatnonzero(usable)[stands]
+            standing = stands_for == np.arange(len(usable))
+            files = neighbors.source, similarities.source
             with step("merge"):
                 rounds = propose(
-                    unit,
-                    *graph_of_usable_rows(neighbors, similarities, usable),
+                    UnitRows(features.rows, standing),
+                    neighbors,
+                    similarities,
                     calibration,
                     threshold=args.threshold,
                     rounds=args.rounds,
                     step=args.step,
                     max_size=args.max_size,
-                    linking=linking(args, usable, neighbors, similarities, calibration),
+                    linking=linking(args, standing, *files, calibration),
                 )
             with step("write"):
+                copies = np.flatnonzero(usable & ~standing)
+                for array in files:
+                    array[copies] = array[stands_for[copies]]
                 manifest = run | {
                     "count": len(usable),
-                    "k": k,
+                    "copies": len(copies),
+                    "k": neighbors.shape[1],
                     "search": described,
-                    "calibration": {"middle": calibration.middle, "spread": calibration.spread},
+                    "calibration": calibration_json(calibration),
+                    "weights_sha256": features.meta.get("weights_sha256"),
                 }
-                write_rounds(folder, manifest, rows_of_rounds(rounds, usable))
+                write_rounds(folder, manifest, stands_for, rows_of_rounds(rounds, standing))
     if args.profile:
         print("\n".join(profile_lines()))
     proposals = sum(len(round_.proposals) for round_ in rounds)
     say(
-        f"{args.output}: {proposals} proposals from {len(unit)} faces, {described['method']} search"
+        f"{args.output}: {proposals} proposals from {len(unit)} faces, "
+        + (f"{len(copies)} of them copies of others, " if len(copies) else "")
+        + f"{described['method']} search"
         + (f" with recall {described['recall']:.3f}" if described["method"] != "exact" else "")
         + f", in {time.monotonic() - started:.1f} s; next: sh run_predict.sh"
     )
+
+
+def prior(path: Path | None, features: Features) -> Calibration | None:
+    """What is known of the network: from the file given, else from the JSON beside its features."""
+    if path:
+        return read_calibration(path, features.meta.get("weights_sha256"))
+    return calibration_from(features.meta.get("calibration"))
+
+
+def graph_of_rows(
+    args: argparse.Namespace,
+    folder: Path,
+    features: Features,
+    known: Calibration | None,
+    described: dict[str, Any],
+    standing: np.ndarray,
+) -> tuple[UsableRows, UsableRows, Calibration]:
+    """The affinity graph among the usable rows of `standing`, bool, and its calibration.
+
+    It is written to files in `folder`, and what the manifest says of the search to `described`.
+    """
+    rows = features.usable.copy()
+    rows[rows] = standing
+    neighbors, similarities = create_graph(folder, len(rows), min(args.k, int(rows.sum()) - 1))
+    with step("prepare search"):
+        say_of_it, results = search(args, replace(features, usable=rows), neighbors.shape[1])
+        described.update(say_of_it)
+    with step("search"), bar(int(rows.sum()), "affinity graph", "faces") as progress:
+        fill_graph(results, rows, neighbors, similarities, progress.update)
+    del results
+    trim_heap()
+    with step("calibrate"):
+        calibration = calibrate_to_strangers(UnitRows(features.rows, rows), known)
+    return *graph_of_usable_rows(neighbors, similarities, rows), calibration
 
 
 def search(args: argparse.Namespace, features: Features, k: int) -> tuple[dict[str, Any], Iterator[Found]]:

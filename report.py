@@ -34,7 +34,7 @@ from pipeline.files.labels import read_labels
 from pipeline.files.locks import only_run
 from pipeline.files.proposals import read_super_vertex
 from pipeline.groups import Groups, labels_from_groups
-from pipeline.judging.cluster import usable_graph
+from pipeline.judging.cluster import graph_of
 from pipeline.report.charts import draw_charts
 from pipeline.report.checks import Inspection, inspect_clusters
 from pipeline.report.html import THUMBNAILS, drop_other_thumbnails, refuse_other_folder, write_report
@@ -97,7 +97,9 @@ def main(args: argparse.Namespace) -> None:
     with only_run(args.output.resolve().parent):
         with step("compare"), bar(len(clusters.members), "comparing clusters", "faces") as progress:
             groups = Groups((np.cumsum(features.usable) - 1)[clusters.members], clusters.offsets)
-            inspection = inspect_clusters(usable_graph(features, super_vertex), groups, progress.update)
+            inspection = inspect_clusters(
+                graph_of(features, super_vertex, features.usable), groups, progress.update
+            )
             inspection = replace(inspection, members=np.flatnonzero(features.usable)[inspection.members])
         with step("thumbnails"):
             thumbnails = thumbnails_of(args, filelist, inspection.members)

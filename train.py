@@ -16,27 +16,29 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from common import cli
 from common.errors import InputError
 from common.progress import say, track
+from common.threads import in_threads
 
 import numpy as np
 import torch
 
 from model.device import choose_device
 from model.gcn import GCND, GCNS, GCNConfig, Network, predictor, save_networks
-from model.training import Examples, Schedule, join_examples, train_network
+from model.training import Examples, Schedule, join_examples, predicted, train_network
 from pipeline.calibration import Calibration, calibrate_to_strangers
 from pipeline.files.atomic import digest_file, whole_file
 from pipeline.files.features import read_features
 from pipeline.files.labels import read_labels
 from pipeline.files.locks import only_run
 from pipeline.files.proposals import Round
-from pipeline.groups import take_groups
-from pipeline.judging.cluster import Predict, find_people, score_rounds
+from pipeline.groups import Groups, take_groups
+from pipeline.judging.cluster import Predict, find_people
 from pipeline.judging.flat_cut import cluster_index, solutions_of_families
 from pipeline.judging.measures import (
     NODE_MEASURES,
@@ -62,6 +64,7 @@ EXAMPLES = """  sh run_train.sh --set mix.bin mix_labels.txt --output trained
   sh run_train.sh --set a.bin people.txt --set b.bin people.txt --dim 128"""
 LEAST_PEOPLE = 8
 ALBUMS_A_DRAW = 5  # small sets for each large one
+UNSEEN_DRAWS = 6  # of the people by whom a network is stopped, beside all of them as they are
 NEIGHBORHOODS = (80, 80, 50, 30)  # k of the sets drawn, the default most often
 
 
@@ -195,49 +198,77 @@ def train_fold(
         progress["folds"].append({})
     done = progress["folds"][fold]
     if len(done) < 2:
-        seen = [
-            LabelledSet(set_.path, set_.rows[fold_of_row != fold], set_.labels[fold_of_row != fold])
-            for set_, fold_of_row in zip(sets, folds, strict=True)
-        ]
-        drawn = draw_problems(seen, args.draws, np.random.default_rng([args.seed, fold]), fold)
-        for network_class, examples_of in (
-            (GCND, proposal_examples),
-            (
-                GCNS,
-                lambda problem: member_examples(problem, predictor([network_with(GCND, done[GCND.kind])])),
-            ),
-        ):
-            if network_class.kind in done:
-                continue
-            torch.manual_seed(args.seed + fold)
-            network = network_with(network_class, None)
-            train_network(
-                network,
-                examples_in(drawn, examples_of, fold),
-                examples_in(unseen, examples_of, fold),
-                Schedule(args.epochs, args.patience, args.learning_rate),
-                args.seed + fold,
-                device,
-                lambda epoch, loss, unseen_loss, name=network_class.__name__: say(
-                    f"fold {fold} {name} epoch {epoch}: loss {loss:.4f}, on unseen people {unseen_loss:.4f}"
-                ),
-                progress["state"],
-                lambda state: save_progress(checkpoint, progress | {"state": state}),
-            )
-            done[network_class.kind] = {name: value.cpu() for name, value in network.state_dict().items()}
-            progress["state"] = None
-            save_progress(checkpoint, progress)
+        seen, others = (
+            [
+                LabelledSet(set_.path, set_.rows[kept], set_.labels[kept])
+                for set_, fold_of_row in zip(sets, folds, strict=True)
+                for kept in [(fold_of_row == fold) == is_unseen]
+            ]
+            for is_unseen in (False, True)
+        )
+        rng = np.random.default_rng([args.seed, fold])
+        drawn = draw_problems(seen, args.draws, rng, fold)
+        stops_by = unseen + draw_problems(others, UNSEEN_DRAWS, rng, fold)
+        examples, unseen_examples = proposals_of(drawn), proposals_of(stops_by)
+        train = partial(train_one, args, fold, device, progress, checkpoint)
+        if GCND.kind not in done:
+            done[GCND.kind] = train(GCND, examples, unseen_examples)
+        network = network_with(GCND, done[GCND.kind])
+        members = members_of(drawn, predicted(network, examples), fold)
+        unseen_members = members_of(stops_by, predicted(network, unseen_examples), fold)
+        del examples, unseen_examples, drawn  # they take the most memory
+        done[GCNS.kind] = train(GCNS, members, unseen_members)
     predict_iou, predict_member = fold_predictor(GCND, done), fold_predictor(GCNS, done)
-    return [
-        evaluate(problem.faces, people_of(problem, predict_iou, predict_member)) for problem in unseen
-    ]
+    return [evaluate(problem.faces, people_of(problem, predict_iou, predict_member)) for problem in unseen]
 
 
-def examples_in(
-    problems: list[Problem], examples_of: Callable[[Problem], Iterator[dict[str, np.ndarray]]], fold: int
-) -> Examples:
-    """The examples of all problems; raises `InputError` where there are none: no cluster has no members."""
-    parts = [part for problem in problems for part in examples_of(problem)]
+def train_one(
+    args: argparse.Namespace,
+    fold: int,
+    device: torch.device,
+    progress: dict[str, Any],
+    checkpoint: Path,
+    network_class: type[Network],
+    examples: Examples,
+    unseen: Examples,
+) -> dict[str, torch.Tensor]:
+    """The weights of one network of the fold, trained on `examples`, stopped by those of unseen people."""
+    torch.manual_seed(args.seed + fold)
+    network = network_with(network_class, None)
+    train_network(
+        network,
+        examples,
+        unseen,
+        Schedule(args.epochs, args.patience, args.learning_rate),
+        args.seed + fold,
+        device,
+        lambda epoch, loss, unseen_loss: say(
+            f"fold {fold} {network_class.__name__} epoch {epoch}: loss {loss:.4f}, "
+            f"on unseen people {unseen_loss:.4f}"
+        ),
+        progress["state"],
+        lambda state: save_progress(checkpoint, progress | {"state": state}),
+    )
+    progress["state"] = None
+    weights = {name: value.cpu() for name, value in network.state_dict().items()}
+    progress["folds"][fold][network_class.kind] = weights
+    save_progress(checkpoint, progress)
+    return weights
+
+
+def proposals_of(problems: list[Problem]) -> Examples:
+    """The examples for GCN-D of all problems, in order."""
+    return join_examples([part for problem in problems for part in proposal_examples(problem)])
+
+
+def members_of(problems: list[Problem], scores: np.ndarray, fold: int) -> Examples:
+    """The examples for GCN-S of all problems, in order, from GCN-D's scores of `proposals_of` them.
+
+    Raises `InputError` where there are none: no cluster has members.
+    """
+    counts = [sum(len(r.proposals) for r in problem.rounds) + len(problem.labels) for problem in problems]
+    of_problem = np.split(scores, np.cumsum(counts)[:-1])
+    parts = [part for both in zip(problems, of_problem, strict=True) for part in member_examples(*both)]
     if not parts:
         raise InputError(
             f"fold {fold}: GCN-D makes no cluster of its faces, so there are no members to learn from: "
@@ -292,22 +323,31 @@ def people_of(problem: Problem, predict_iou: Predict, predict_member: Predict) -
 def proposal_examples(
     problem: Problem, seen_as: Callable[[Measured], Measured] = lambda measured: measured
 ) -> Iterator[dict[str, np.ndarray]]:
-    """For GCN-D: every proposal and each face alone, with the true IoU, weighted by the root of size.
+    """For GCN-D: every proposal, then each face alone, with the true IoU, weighted by the root of size.
 
     `seen_as` may change what the network sees of the proposals.
     """
-    for groups in [*(round_.proposals for round_ in problem.rounds), single_faces(len(problem.labels))]:
-        for chunk in bounded_chunks(measured_sizes(groups), NODES_AT_ONCE):
-            part = take_groups(groups, chunk)
-            target = best_iou(part, problem.labels)
-            measured = seen_as(measure(problem.graph, part))
-            yield input_arrays(measured) | {"target": target, "weight": np.sqrt(part.sizes)}
+
+    def example(part: Groups) -> dict[str, np.ndarray]:
+        target = best_iou(part, problem.labels)
+        measured = seen_as(measure(problem.graph, part))
+        return input_arrays(measured) | {"target": target, "weight": np.sqrt(part.sizes)}
+
+    levels = [*(round_.proposals for round_ in problem.rounds), single_faces(len(problem.labels))]
+    yield from in_threads(
+        example,
+        (
+            take_groups(groups, chunk)
+            for groups in levels
+            for chunk in bounded_chunks(measured_sizes(groups), NODES_AT_ONCE)
+        ),
+    )
 
 
-def member_examples(problem: Problem, predict_iou: Predict) -> Iterator[dict[str, np.ndarray]]:
-    """For GCN-S: the faces of and around the clusters that each family of proposals makes, chosen with
-    GCN-D; does the face belong?"""
-    scores, single_scores = score_rounds(problem.graph, problem.rounds, predict_iou)
+def member_examples(problem: Problem, scores: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+    """For GCN-S: the faces of and around the clusters that each family of proposals makes, chosen by
+    the scores of proposals and faces alone; does the face belong?"""
+    single_scores = scores[-len(problem.labels) :]
     for solution in solutions_of_families(problem.rounds, scores, single_scores):
         clusters = cluster_index(solution.chosen)
         person = majority(clusters, problem.labels)

@@ -31,7 +31,7 @@ from common.progress import track
 
 from datasets import NETWORKS, SPACES, FaceSet, add_shared, load, unit
 from oracle import oracle
-from quality import known_calibration, FOLDS, SEED, THRESHOLDS, is_seen, predictors, unseen_by
+from quality import FOLDS, SEED, THRESHOLDS, is_seen, predictors, prior_of, unseen_by
 
 import train
 from pipeline.calibration import calibrate_to_strangers
@@ -102,7 +102,8 @@ def once_and_twice(alone: int, pairs: int) -> Shape:
         others = np.setdiff1d(np.arange(faces.labels.max() + 1), faces.labels[twice])
         if len(others) < alone:
             raise TooFew
-        return np.concatenate([twice, *(of_person(faces, rng, p, 1) for p in rng.permutation(others)[:alone])])
+        chosen = rng.permutation(others)[:alone]
+        return np.concatenate([twice, *(of_person(faces, rng, person, 1) for person in chosen)])
 
     return draw
 
@@ -180,10 +181,11 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--network", choices=SPACES, action="append", help="default: dlib and mobilefacenet")
     parser.add_argument("--shape", choices=NAMES, action="append", help="default: all")
     parser.add_argument("--draws", type=cli.positive_int, default=20, help="random sets of each shape")
-    parser.add_argument("--peer", action="append", help="a peer to run (default: all); `none` runs ours alone")
+    parser.add_argument(
+        "--peer", action="append", help="a peer to run (default: all); `none` runs ours alone"
+    )
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="networks of `sh run_train.sh`")
     parser.add_argument("--seed", type=cli.non_negative_int, default=SEED, help="that they were trained with")
-    parser.add_argument("--fold", type=int, help="of sets with people seen in training, this fold's alone")
     parser.add_argument("--processes", type=cli.positive_int, default=2, help="shapes at work at once")
     add_shared(parser)
     return parser
@@ -202,8 +204,8 @@ def main(args: argparse.Namespace) -> None:
         cells = track(pool.map(row_of, jobs), "shapes")
         for name, network in tables:
             print(f"\n**{name}, {network}**\n")
-            print("| people, faces of each | faces | ours, defaults | " + " | ".join(args.peer) + " | oracle |")
-            print("|---" * (4 + len(args.peer)) + "|")
+            heads = ["people, faces of each", "faces", "ours, defaults", *args.peer, "oracle"]
+            print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
             for _ in shapes:
                 print(next(cells), flush=True)
 
@@ -238,13 +240,12 @@ def row_of(job: tuple[str, str, str, dict[str, float], argparse.Namespace]) -> s
     faiss.omp_set_num_threads(1)
     torch.set_num_threads(1)
     folds = list(range(FOLDS)) if is_seen(name) else [None]
-    if args.fold is not None and is_seen(name):
-        folds = [args.fold]
     counts, scores = [], []
     for number in range(args.draws):
         fold = folds[number % len(folds)]
+        faces = unseen_people(fold, name, network, args.shared, args.seed)
         try:
-            rows, labels = draw_album(unseen_people(fold, name, network, args.shared, args.seed), shape, number)
+            rows, labels = draw_album(faces, shape, number)
         except TooFew:
             continue
         counts.append(len(rows))
@@ -270,9 +271,8 @@ def scored(
     args: argparse.Namespace,
 ) -> list[np.ndarray]:
     """Both F of ours, of each peer, and of a perfect choice."""
-    problem = train.pose_problem(rows, labels, prior=known_calibration(network))
+    problem = train.pose_problem(rows, labels, prior=prior_of(network))
     found = train.people_of(problem, *predictors(args.weights, fold))
-    graph = problem.graph
     cells = [both_f(problem.faces, found)]
     if settings:
         from peers import PEERS as FUNCTIONS

@@ -73,13 +73,13 @@ def graph_networks(features_path: Path, proposals: Path) -> dict[str, Any]:
         single_faces,
     )
     from pipeline.proposals.merging import usable_rows_of_rounds
-    from predict import WEIGHTS, usable_graph
+    from predict import WEIGHTS, graph_of
 
     torch.set_num_threads(1)
     features = read_features(features_path)
     super_vertex = read_super_vertex(proposals, features)
-    graph = usable_graph(features, super_vertex)
-    rounds = usable_rows_of_rounds(super_vertex.rounds, features.usable)
+    graph = graph_of(features, super_vertex, super_vertex.standing)
+    rounds = usable_rows_of_rounds(super_vertex.rounds, super_vertex.standing)
     predict = predictor(load_networks(WEIGHTS, GCND, NODE_MEASURES, PROPOSAL_MEASURES, torch.device("cpu")))
     seconds, nodes = 0.0, 0
     for groups in [*(round_.proposals for round_ in rounds), single_faces(len(graph.unit))]:

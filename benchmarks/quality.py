@@ -34,7 +34,10 @@ from datasets import NETWORKS, SPACES, FaceSet, add_shared, load
 
 import train
 from model.gcn import GCND, GCNS, load_networks, predictor
+from model.weights import find_dlib_weights
 from pipeline.calibration import Calibration
+from pipeline.files.atomic import digest_file
+from pipeline.files.calibration import known_calibration
 from pipeline.judging.cluster import Predict
 from pipeline.judging.measures import NODE_MEASURES, PROPOSAL_MEASURES
 from pipeline.judging.membership import MEMBER_MEASURES
@@ -133,7 +136,7 @@ def compare(job: tuple[FaceSet, int | None, argparse.Namespace]) -> Compared:
     faiss.omp_set_num_threads(1)
     torch.set_num_threads(1)
     started = time.monotonic()
-    problem = train.pose_problem(faces.rows, faces.labels, prior=known_calibration(faces.network))
+    problem = train.pose_problem(faces.rows, faces.labels, prior=prior_of(faces.network))
     found = train.people_of(problem, *predictors(args.weights, fold))
     results = [Result("ours, defaults", found, found, time.monotonic() - started, "")]
     if args.peer:
@@ -161,9 +164,9 @@ def unseen_by(fold: int | None, faces: FaceSet, shared: Path, seed: int = SEED) 
     return FaceSet(faces.name, faces.network, faces.rows[kept], labels, faces.names[kept])
 
 
-def known_calibration(network: str) -> Calibration | None:
-    """What is known of a network as the product knows it: of the default one alone."""
-    return Calibration(0.8417, 0.0380, 0.79) if network == "dlib" else None
+def prior_of(network: str) -> Calibration | None:
+    """What the product knows of a network: of the default one alone."""
+    return known_calibration(digest_file(find_dlib_weights()), "arcface") if network == "dlib" else None
 
 
 def predictors(weights: Path, fold: int | None = None) -> tuple[Predict, Predict]:

@@ -104,6 +104,17 @@ def _ranges(offsets: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
     return torch.arange(int(counts.sum())) + torch.repeat_interleave(start, counts), counts
 
 
+def predicted(network: Network, examples: Examples) -> np.ndarray:
+    """The network's probability for each proposal or node, in order, float32."""
+    device = next(network.parameters()).device
+    with torch.inference_mode():
+        parts = [
+            torch.sigmoid(network(*(t.to(device) for t in take_batch(examples, chosen, network.per_node)[0])))
+            for chosen in batches(examples, torch.arange(len(examples)))
+        ]
+    return torch.cat(parts).cpu().numpy()
+
+
 def train_network(
     network: Network,
     train: Examples,

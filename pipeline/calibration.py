@@ -40,31 +40,38 @@ class Calibration:
         return float(self.upper * ndtri(1 - 1 / (count + 1)))
 
 
-def calibrate_to_strangers(unit: Rows, prior: Calibration | None = None, seed: int = 0) -> Calibration:
+def calibrate_to_strangers(unit: Rows, prior: Calibration | None = None) -> Calibration:
     """Find the strangers among random pairs of `unit`, float32 (N, D), rows of length one.
 
     Most pairs are of strangers where there are many people, but half of them or more are of one
     person where there are two, or where one person has most faces. Strangers are the lowest peak of
     the pairs' density all the same, and below that peak there are only strangers: the middle is the
-    peak, the spread is taken from the pairs below it. Pairs are drawn by the rows' content, so the
+    peak, the spread is taken from the pairs below it. Pairs are all or drawn by the rows' content, so the
     order of the rows does not matter.
 
     `prior` is what a larger set of the same network gave. It counts as PRIOR_FACES faces do.
     """
     if len(unit) < 2:
         return prior or Calibration(0.0, 1.0)
-    rng = np.random.default_rng(seed)
+    a, b = some_pairs(len(unit))
     by_content = order_by_content(unit)
-    a = rng.integers(0, len(unit), RANDOM_PAIRS)
-    b = (a + rng.integers(1, len(unit), RANDOM_PAIRS)) % len(unit)
     cosines = products(unit, by_content[a], by_content[b])
     release(unit)
-    middle = lowest_peak(cosines, min(RANDOM_PAIRS, len(unit) * (len(unit) - 1) // 2))
+    middle = lowest_peak(cosines)
     below = middle - cosines[cosines < middle]
     spread = max(float(np.median(below)) / NORMAL_QUARTILE if len(below) else 0.0, LEAST_SPREAD)
     upper = (float(np.quantile(cosines, 0.9)) - middle) / (spread * NORMAL_NINE_TENTHS)
     own = Calibration(middle, spread, float(np.clip(upper, *UPPER)))
     return own if prior is None else shrunk(own, prior, len(unit))
+
+
+def some_pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of `count` rows, or RANDOM_PAIRS of them where there are more; int64 (P,) both."""
+    if count * (count - 1) // 2 <= RANDOM_PAIRS:
+        return np.triu_indices(count, 1)
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, count, RANDOM_PAIRS)
+    return a, (a + rng.integers(1, count, RANDOM_PAIRS)) % count
 
 
 def shrunk(own: Calibration, prior: Calibration, faces: int) -> Calibration:
@@ -81,14 +88,14 @@ def shrunk(own: Calibration, prior: Calibration, faces: int) -> Calibration:
     )
 
 
-def lowest_peak(values: np.ndarray, distinct: int) -> float:
-    """The lowest peak of the density of `values`, of which about `distinct` are not repeats.
+def lowest_peak(values: np.ndarray) -> float:
+    """The lowest peak of the density of `values`.
 
     The density is a histogram smoothed by a normal kernel, wider where there are fewer values.
     """
     lower, upper = np.quantile(values, [0.16, 0.84])
     counts, edges = np.histogram(values, BINS)
-    width = (upper - lower) / 2 * max(0.3, 1.5 * distinct**-0.2) / (edges[1] - edges[0])
+    width = (upper - lower) / 2 * max(0.3, 1.5 * len(values) ** -0.2) / (edges[1] - edges[0])
     density = gaussian_filter1d(counts.astype(float), max(width, 1), mode="constant")
     padded = np.concatenate([[0], density, [0]])
     peaks = (density >= padded[:-2]) & (density > padded[2:]) & (density >= LEAST_PEAK * density.max())

@@ -14,14 +14,15 @@ from common.errors import InputError
 
 import numpy as np
 
+from pipeline.files.calibration import calibration_from
 from pipeline.files.features import FEATURE_DTYPE, SCAN_ROWS, Features, feature_digest
 from pipeline.files.json_object import read_json, refuse_special, write_json
 from pipeline.groups import MEMBER_DTYPE, OFFSET_DTYPE, Groups
 from pipeline.rows import release_pages
 
 PROPOSAL_COMMAND = "sh run_proposal.sh"
-SUPER_VERTEX_FORMAT = 1
-SUPER_VERTEX_FILES = ("manifest.json", "neighbors.npy", "similarities.npy", "round_*")
+SUPER_VERTEX_FORMAT = 2
+SUPER_VERTEX_FILES = ("manifest.json", "neighbors.npy", "similarities.npy", "stands_for.npy", "round_*")
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,23 @@ class SuperVertex:
     """`super_vertex/` opened for reading.
 
     `neighbors` int32 and `similarities` float32 (cosines) are memory maps (N, k), best first, -1 and
-    0 where there is no neighbor. Proposal p is the p-th counted over `rounds`.
+    0 where there is no neighbor. `stands_for` int32 (N,) is for each row the row that stands for it in the
+    affinity graph, mostly its own: of copies of a picture one stands for all, and only such rows are
+    neighbors and members of proposals; -1 for a row that could not be read. Proposal p is the p-th
+    counted over `rounds`.
     """
 
     path: Path
     manifest: dict[str, Any]
     neighbors: np.ndarray
     similarities: np.ndarray
+    stands_for: np.ndarray
     rounds: list[Round]
+
+    @property
+    def standing(self) -> np.ndarray:
+        """Which rows stand in the affinity graph, bool (N,)."""
+        return self.stands_for == np.arange(len(self.stands_for))
 
 
 def create_graph(folder: Path, count: int, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -72,11 +82,12 @@ def create_graph(folder: Path, count: int, k: int) -> tuple[np.ndarray, np.ndarr
     return arrays[0], arrays[1]
 
 
-def write_rounds(folder: Path, manifest: dict[str, Any], rounds: list[Round]) -> None:
-    """Write the rounds into a folder that has its graph, and then the manifest.
+def write_rounds(folder: Path, manifest: dict[str, Any], stands_for: np.ndarray, rounds: list[Round]) -> None:
+    """Write which rows stand and the rounds into a folder that has its graph, and then the manifest.
 
     `manifest` must hold `count`, `k`, `features_sha256` and `calibration`; the rounds are added to it.
     """
+    np.save(folder / "stands_for.npy", stands_for.astype(MEMBER_DTYPE), allow_pickle=False)
     entries = []
     for number, round_ in enumerate(rounds):
         name = f"round_{number:03d}"
@@ -124,19 +135,22 @@ def read_super_vertex(path: Path, features: Features) -> SuperVertex:
     count, k = len(features.rows), manifest.get("k")
     if not isinstance(k, int) or isinstance(k, bool) or not 0 <= k < max(count, 1):
         raise InputError(f"{manifest_path}: has no valid `k`: run `{PROPOSAL_COMMAND}` again")
-    _check_calibration(manifest_path, manifest.get("calibration"))
+    if calibration_from(manifest.get("calibration")) is None:
+        raise InputError(f"{manifest_path}: `calibration` is damaged: run `{PROPOSAL_COMMAND}` again")
     neighbors = read_array(path / "neighbors.npy", MEMBER_DTYPE, (count, k), PROPOSAL_COMMAND)
     similarities = read_array(path / "similarities.npy", FEATURE_DTYPE, (count, k), PROPOSAL_COMMAND)
-    _check_graph(path, neighbors, similarities, features.usable)
+    stands_for = read_array(path / "stands_for.npy", MEMBER_DTYPE, (count,), PROPOSAL_COMMAND)
+    standing = _check_stands(path, stands_for, features.usable)
+    _check_graph(path, neighbors, similarities, features.usable, standing)
     entries = manifest.get("rounds")
     if not isinstance(entries, list) or not all(map(_is_round_entry, entries)):
         raise InputError(f"{manifest_path}: `rounds` is damaged: run `{PROPOSAL_COMMAND}` again")
     rounds: list[Round] = []
     for entry in entries:
         rounds.append(
-            _read_round(path / entry["name"], entry, features.usable, sum(len(r.proposals) for r in rounds))
+            _read_round(path / entry["name"], entry, standing, sum(len(r.proposals) for r in rounds))
         )
-    return SuperVertex(path, manifest, neighbors, similarities, rounds)
+    return SuperVertex(path, manifest, neighbors, similarities, np.asarray(stands_for), rounds)
 
 
 def read_array(path: Path, dtype: np.dtype, shape: tuple[int | None, ...], made_by: str) -> np.ndarray:
@@ -170,20 +184,26 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
-def _check_calibration(path: Path, calibration: Any) -> None:
-    values = calibration if isinstance(calibration, dict) else {}
-    middle, spread = values.get("middle"), values.get("spread")
-    if not (_is_finite(middle) and _is_finite(spread) and values["spread"] > 0):
-        raise InputError(f"{path}: `calibration` is damaged: run `{PROPOSAL_COMMAND}` again")
+def _check_stands(path: Path, stands_for: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """Which rows stand; each usable row must have one that does, and no other row any."""
+    standing = usable & (stands_for == np.arange(len(usable)))
+    sound = stands_for.min(initial=0) >= -1 and stands_for.max(initial=0) < len(usable)
+    if not sound or not ((stands_for >= 0) == usable).all() or not standing[stands_for[usable]].all():
+        raise InputError(
+            f"{path / 'stands_for.npy'}: does not fit the readable rows: run `{PROPOSAL_COMMAND}` again"
+        )
+    return standing
 
 
-def _check_graph(path: Path, neighbors: np.ndarray, similarities: np.ndarray, usable: np.ndarray) -> None:
+def _check_graph(
+    path: Path, neighbors: np.ndarray, similarities: np.ndarray, usable: np.ndarray, standing: np.ndarray
+) -> None:
     for start in range(0, len(neighbors), SCAN_ROWS):
         near = np.asarray(neighbors[start : start + SCAN_ROWS])
         if not near.size:
             return
         here = usable[start : start + SCAN_ROWS]
-        if near.max() >= len(usable) or near.min() < -1 or not usable[near[near >= 0]].all():
+        if near.max() >= len(usable) or near.min() < -1 or not standing[near[near >= 0]].all():
             raise InputError(
                 f"{path / 'neighbors.npy'}: holds a row out of range: run `{PROPOSAL_COMMAND}` again"
             )
@@ -199,7 +219,7 @@ def _check_graph(path: Path, neighbors: np.ndarray, similarities: np.ndarray, us
         release_pages(similarities)
 
 
-def _read_round(folder: Path, entry: dict[str, Any], usable: np.ndarray, earlier: int) -> Round:
+def _read_round(folder: Path, entry: dict[str, Any], standing: np.ndarray, earlier: int) -> Round:
     members = np.asarray(read_array(folder / "members.npy", MEMBER_DTYPE, (None,), PROPOSAL_COMMAND))
     offsets = np.asarray(read_array(folder / "offsets.npy", OFFSET_DTYPE, (None,), PROPOSAL_COMMAND))
     repeats = np.asarray(read_array(folder / "repeats.npy", OFFSET_DTYPE, (None,), PROPOSAL_COMMAND))
@@ -209,10 +229,10 @@ def _read_round(folder: Path, entry: dict[str, Any], usable: np.ndarray, earlier
             f"{folder / 'offsets.npy'}: does not fit members.npy: run `{PROPOSAL_COMMAND}` again"
         )
     if len(members):
-        in_range = members.min() >= 0 and members.max() < len(usable) and usable[members].all()
+        in_range = members.min() >= 0 and members.max() < len(standing) and standing[members].all()
         if not in_range or np.bincount(members).max() > 1:
             raise InputError(
-                f"{folder / 'members.npy'}: holds a row out of range, unreadable or twice: "
+                f"{folder / 'members.npy'}: holds a row out of range, twice, or that does not stand: "
                 f"run `{PROPOSAL_COMMAND}` again"
             )
     if len(repeats) and not (repeats.min() >= 0 and repeats.max() < earlier):

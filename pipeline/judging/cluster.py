@@ -37,12 +37,11 @@ def score_here(graph: Graph, chunks: Iterable[Groups], predict_iou: Predict) -> 
     return in_threads(lambda chunk: predict_iou(measure(graph, chunk)), chunks)
 
 
-def usable_graph(features: Features, super_vertex: SuperVertex) -> Graph:
-    """The affinity graph of the rows that could be read, measured."""
-    usable = features.usable
-    neighbors, cosines = graph_of_usable_rows(super_vertex.neighbors, super_vertex.similarities, usable)
+def graph_of(features: Features, super_vertex: SuperVertex, rows: np.ndarray) -> Graph:
+    """The affinity graph of some rows, bool (N,), measured: of those that stand, or of all usable ones."""
+    neighbors, cosines = graph_of_usable_rows(super_vertex.neighbors, super_vertex.similarities, rows)
     calibration = Calibration(**super_vertex.manifest["calibration"])
-    return measured_graph(UnitRows(features.rows, usable), neighbors, cosines, calibration)
+    return measured_graph(UnitRows(features.rows, rows), neighbors, cosines, calibration)
 
 
 def find_people(

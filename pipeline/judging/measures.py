@@ -46,13 +46,14 @@ PROPOSAL_MEASURES = (
     "log size of the smaller part",
     "log count",
     "nearest of so many strangers",
+    "cosine of strangers",
     "nearest, 10th percentile",
     "nearest, median",
     "nearest, 90th percentile",
     "tenth nearest, median",
     "last neighbor, median",
 )
-CONTEXT = 7
+CONTEXT = 8
 TENTH, LAST = 10, 80  # neighbors whose similarity is a measure; NONE where there are not so many
 PART_STEPS = 3  # of k-means with two means
 HIGHEST_OUTSIDER = NODE_MEASURES.index("similarity of the nearest outside face to the proposal")
@@ -115,6 +116,7 @@ def measured_graph(unit: Rows, neighbors: Rows, cosines: Rows, calibration: Cali
         [
             np.log(len(unit)) / 10,
             calibration.nearest_stranger(len(unit)),
+            calibration.middle,
             *np.quantile(nearest, [0.1, 0.5, 0.9]),
             np.median(tenth),
             np.median(last),
@@ -284,7 +286,8 @@ def two_parts(graph: Graph, rows: np.ndarray, owner: np.ndarray, rest: np.ndarra
         means /= np.maximum(np.linalg.norm(means, axis=2, keepdims=True), 1e-12)
         to_first, to_second = (np.einsum("md,md->m", unit, np.repeat(mean, sizes, axis=0)) for mean in means)
         second = to_second > to_first
-    in_second, count = np.add.reduceat(unit * second[:, None], first), np.add.reduceat(second, first, dtype=int)
+    in_second = np.add.reduceat(unit * second[:, None], first)
+    count = np.add.reduceat(second, first, dtype=int)
     both, counts = np.stack([sums - in_second, in_second]), np.stack([sizes - count, count])
     order = np.argsort(-counts, axis=0, kind="stable")
     return Parts(np.take_along_axis(both, order[:, :, None], 0), np.take_along_axis(counts, order, 0))
@@ -299,7 +302,7 @@ def measure_groups(
     owner: np.ndarray,
     parts: Parts,
 ) -> np.ndarray:
-    """PROPOSAL_MEASURES, float32 (G, 15); `nodes` and ascending `owner` are of some of the members."""
+    """PROPOSAL_MEASURES, float32 (G, 16); `nodes` and ascending `owner` are of some of the members."""
     sizes = groups.sizes
     squares = np.einsum("pd,pd->p", sums, sums)
     mean_pair = graph.calibration.calibrate((squares - sizes) / np.maximum(sizes * (sizes - 1), 1))

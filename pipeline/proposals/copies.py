@@ -66,9 +66,8 @@ def near_copies(neighbors: Rows, cosines: Rows, calibration: Calibration, rank: 
     Of near-copies the one of lowest `rank`, int64 (N,), stands for those that it is near itself, so a chain
     of pictures that turns from one person into another is never one.
     """
-    least = max(
-        1 - COPY_DISTANCE * (1 - calibration.middle), calibration.middle + COPY_SIMILARITY * calibration.spread
-    )
+    near, far = 1 - COPY_DISTANCE * (1 - calibration.middle), COPY_SIMILARITY * calibration.spread
+    least = max(near, calibration.middle + far)
     ends = [np.zeros((2, 0), np.int64)]
     for part in slices(len(neighbors)):
         row, column = np.nonzero(cosines[part] >= least)

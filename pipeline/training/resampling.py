@@ -5,14 +5,13 @@ trained on many: fewer people, capped people, people with hundreds of faces, wro
 features that better, worse and otherwise made networks would give.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pipeline.calibration import Calibration, calibrate_to_strangers
-
-Recipe = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 LARGE = 15  # faces from which a person shows how one person's features spread
 WRONG_LABELS = 0.02  # share of faces, where labels are noisy
@@ -43,7 +42,7 @@ def draw_album(rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -
 
 
 def drawn_by(
-    recipes: dict[Recipe, float], rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+    recipes: Mapping[Any, float], rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator
 ) -> Drawn:
     """A random set by one of the recipes, given with their shares, in a random feature space."""
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -132,12 +131,10 @@ def transplant_people(
     return np.concatenate(rows), np.concatenate(persons)
 
 
-def album(
-    unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """From two people to hundreds with a few faces each, of whom all, some, few or none are seen again."""
+def album(unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """From two people to all with a few faces each, of whom all, some, few or none are seen again."""
     people, sizes = np.unique(labels, return_counts=True)
-    count = int(np.exp(rng.uniform(np.log(2), np.log(400))))
+    count = int(np.exp(rng.uniform(np.log(2), np.log(len(people)))))
     recurring = int(np.round(count * rng.choice([0, rng.uniform(0, 0.3), rng.uniform(0.3, 1), 1])))
     again = rng.permutation(people[sizes > 1])[:recurring]
     once = rng.permutation(np.setdiff1d(people, again))[: max(count - recurring, 2 - len(again))]
