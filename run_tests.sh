@@ -19,5 +19,5 @@ PATH=$("$python" -c 'import sysconfig; print(sysconfig.get_path("scripts"))'):$P
 "$python" -m ruff check .
 "$python" -m ruff format --check .
 shellcheck ./*.sh scripts/*.sh .ci/run
-"$python" -m mypy common pipeline model distributed
+"$python" -m mypy common pipeline model stages distributed
 exec "$python" -m pytest "$@"

@@ -31,13 +31,14 @@ from common.progress import track
 
 from datasets import NETWORKS, SPACES, FaceSet, add_shared, load, unit
 from oracle import oracle
-from quality import FOLDS, SEED, THRESHOLDS, is_seen, predictors, prior_of, unseen_by
+from quality import FOLDS, SEED, THRESHOLDS, is_seen, judges, prior_of, unseen_by
 
-import train
-from pipeline.calibration import calibrate_to_strangers
+from pipeline.calibration import calibrate_to_impostors
+from pipeline.defaults import NEIGHBORS
 from pipeline.judging.flat_cut import all_proposals
 from pipeline.metrics import evaluate, own_clusters
-from pipeline.search.knn import NEIGHBORS, nearest_neighbors
+from pipeline.search.knn import nearest_neighbors
+from pipeline.training.problems import people_of, pose_problem
 from predict import WEIGHTS
 
 SETS = ("lfw/val", "lfw/val+glint8", "glint8")
@@ -169,7 +170,7 @@ def with_noise(rows: np.ndarray, distance: float, rng: np.random.Generator) -> n
     """Rows that differ from the given ones as frames do: by `distance` between two, as a share of that of
     strangers, one less the cosine."""
     rows = unit(rows)
-    apart = 1 - calibrate_to_strangers(rows).middle
+    apart = 1 - calibrate_to_impostors(rows).middle
     noise = rng.standard_normal(rows.shape) * np.sqrt(distance * apart / rows.shape[1])
     return (rows + noise).astype(np.float32)
 
@@ -180,13 +181,13 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("sets", nargs="*", default=SETS, metavar="SET", help="sets, joined by + to mix")
     parser.add_argument("--network", choices=SPACES, action="append", help="default: dlib and mobilefacenet")
     parser.add_argument("--shape", choices=NAMES, action="append", help="default: all")
-    parser.add_argument("--draws", type=cli.positive_int, default=20, help="random sets of each shape")
+    parser.add_argument("--draws", type=cli.at_least(1), default=20, help="random sets of each shape")
     parser.add_argument(
         "--peer", action="append", help="a peer to run (default: all); `none` runs ours alone"
     )
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="networks of `sh run_train.sh`")
-    parser.add_argument("--seed", type=cli.non_negative_int, default=SEED, help="that they were trained with")
-    parser.add_argument("--processes", type=cli.positive_int, default=2, help="shapes at work at once")
+    parser.add_argument("--seed", type=cli.at_least(0), default=SEED, help="that they were trained with")
+    parser.add_argument("--processes", type=cli.at_least(1), default=2, help="shapes at work at once")
     add_shared(parser)
     return parser
 
@@ -222,7 +223,7 @@ def tuned(network: str, args: argparse.Namespace) -> dict[str, float]:
             f"{error.name}: is not installed: pip install -r requirements-bench.txt, or give --peer none"
         ) from None
     faces = load(TUNED_ON, network, args.shared)
-    problem = train.pose_problem(faces.rows, faces.labels)
+    problem = pose_problem(faces.rows, faces.labels)
     graph, settings = problem.graph, {}
     peerset = Peerset(graph.unit, graph.neighbors, graph.cosines)
     grid = np.linspace(graph.calibration.middle, np.quantile(graph.cosines[:, 0], 0.98), THRESHOLDS)
@@ -271,8 +272,8 @@ def scored(
     args: argparse.Namespace,
 ) -> list[np.ndarray]:
     """Both F of ours, of each peer, and of a perfect choice."""
-    problem = train.pose_problem(rows, labels, prior=prior_of(network))
-    found = train.people_of(problem, *predictors(args.weights, fold))
+    problem = pose_problem(rows, labels, prior=prior_of(network))
+    found = people_of(problem, *judges(args.weights, fold))
     cells = [both_f(problem.faces, found)]
     if settings:
         from peers import PEERS as FUNCTIONS

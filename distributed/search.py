@@ -17,7 +17,7 @@ from pipeline.files.features import FEATURE_DTYPE, Features
 from pipeline.rows import BLOCK_ROWS, unit_blocks, unit_rows
 from pipeline.search.knn import DATABASE_ROWS, Found, nearest_rows
 
-MOST_BLOCKS = 8  # of BLOCK_ROWS queries in one task
+MAX_BLOCKS = 8  # of BLOCK_ROWS queries in one task
 TASKS_A_NODE = 8  # at least, so that none waits long for the last
 MERGED_AT_ONCE = 4096
 DESCRIBED = {"method": "exact", "recall": 1.0, "effort": 0}  # what the manifest says of exact search
@@ -38,7 +38,7 @@ def found_in_shards(features: Features, k: int, shards: int | None) -> Iterator[
     firsts = [int(usable[:start].sum()) for start, _ in spans]
     chosen = usable.tobytes()  # which can be told from another set of rows by `lru_cache`
     blocks = -(-len(rows) // BLOCK_ROWS)
-    step = BLOCK_ROWS * min(MOST_BLOCKS, max(1, blocks * len(spans) // (TASKS_A_NODE * len(nodes))))
+    step = BLOCK_ROWS * min(MAX_BLOCKS, max(1, blocks * len(spans) // (TASKS_A_NODE * len(nodes))))
 
     def merged(start: int) -> ray.ObjectRef:
         parts = []

@@ -5,21 +5,26 @@ and so does the spread; in units of that spread, above that mean, people look al
 """
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import InputError
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.special import ndtri
 
-from pipeline.rows import Rows, order_by_content, products, release
+from pipeline.rows import Rows, blocks, order_by_content, products
 
 RANDOM_PAIRS = 200_000
 BINS = 400
-LEAST_PEAK = 0.1  # of the highest density: a lower bump is noise
+MIN_PEAK = 0.1  # of the highest density: a lower bump is noise
 NORMAL_QUARTILE = 0.6745  # median distance from a normal distribution's mean, in standard deviations
 NORMAL_NINE_TENTHS = 1.2816  # what nine tenths of a normal distribution lie below
 UPPER = 0.5, 2.0  # beyond, it is pairs of one person that are seen
-PRIOR_FACES = 30  # fitted
-LEAST_SPREAD = 1e-4  # of cosines; below it rows are equal but for rounding
+# Fitted on random sets of lfw/train beside what other people of it give: the least error of the middle in
+# both networks of benchmarks/.
+PRIOR_FACES = 30
+MIN_SPREAD = 1e-4  # of cosines; below it rows are equal but for rounding
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Calibration:
         return float(self.upper * ndtri(1 - 1 / (count + 1)))
 
 
-def calibrate_to_strangers(unit: Rows, prior: Calibration | None = None) -> Calibration:
+def calibrate_to_impostors(unit: Rows, prior: Calibration | None = None) -> Calibration:
     """Find the strangers among random pairs of `unit`, float32 (N, D), rows of length one.
 
     Most pairs are of strangers where there are many people, but half of them or more are of one
@@ -56,10 +61,9 @@ def calibrate_to_strangers(unit: Rows, prior: Calibration | None = None) -> Cali
     a, b = some_pairs(len(unit))
     by_content = order_by_content(unit)
     cosines = products(unit, by_content[a], by_content[b])
-    release(unit)
     middle = lowest_peak(cosines)
     below = middle - cosines[cosines < middle]
-    spread = max(float(np.median(below)) / NORMAL_QUARTILE if len(below) else 0.0, LEAST_SPREAD)
+    spread = max(float(np.median(below)) / NORMAL_QUARTILE if len(below) else 0.0, MIN_SPREAD)
     upper = (float(np.quantile(cosines, 0.9)) - middle) / (spread * NORMAL_NINE_TENTHS)
     own = Calibration(middle, spread, float(np.clip(upper, *UPPER)))
     return own if prior is None else shrunk(own, prior, len(unit))
@@ -98,6 +102,16 @@ def lowest_peak(values: np.ndarray) -> float:
     width = (upper - lower) / 2 * max(0.3, 1.5 * len(values) ** -0.2) / (edges[1] - edges[0])
     density = gaussian_filter1d(counts.astype(float), max(width, 1), mode="constant")
     padded = np.concatenate([[0], density, [0]])
-    peaks = (density >= padded[:-2]) & (density > padded[2:]) & (density >= LEAST_PEAK * density.max())
+    peaks = (density >= padded[:-2]) & (density > padded[2:]) & (density >= MIN_PEAK * density.max())
     first = int(np.flatnonzero(peaks)[0])
     return float((edges[first] + edges[first + 1]) / 2)
+
+
+def refuse_equal_rows(unit: Rows, path: Path) -> None:
+    """Raise `InputError` where all rows, of the feature file `path`, are one: nobody could be told apart."""
+    first = unit[:1]
+    if len(unit) > 1 and all((block == first).all() for _, block in blocks(unit)):
+        raise InputError(
+            f"{path}: every row is the same, so nobody can be told from anybody: "
+            "check the images and the network's weights"
+        )

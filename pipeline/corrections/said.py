@@ -17,9 +17,11 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.corrections.matching import find_faces, network_of, sketch_rows
+from pipeline.files.atomic import digest_file
 from pipeline.files.corrections import SavedCorrections, read_corrections
 from pipeline.files.features import Features
 from pipeline.groups import Groups, labels_from_groups
+from pipeline.rows import Numbering
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,18 @@ def save_corrections(
     )
 
 
+def corrections_kept(path: Path, found: dict[str, Any]) -> Path | None:
+    """The file of the corrections that the clusters `path`, whose JSON is `found`, were made with, where it
+    is as it was."""
+    if not found.get("corrections_sha256"):
+        return None
+    kept = Path(str(found.get("corrections")))
+    if kept.is_file() and digest_file(kept) == found["corrections_sha256"]:
+        return kept
+    warn(f"{path}: was made with corrections: give --corrections FILE to go on with them in the report")
+    return None
+
+
 def load_corrections(path: Path | None, features: Features, names: list[str] | None) -> Corrections:
     """What the corrections file says of these features, nothing where there is none.
 
@@ -114,9 +128,9 @@ def corrections_of(saved: SavedCorrections, features: Features, names: list[str]
     return Corrections(people, apart, [name for name, row in zip(called, found, strict=True) if row < 0])
 
 
-def on_usable_rows(corrections: Corrections, usable: np.ndarray) -> Corrections:
-    """The same corrections by place among the usable rows; `usable` is bool (N,)."""
-    place = np.cumsum(usable) - 1
+def on_usable_rows(corrections: Corrections, numbering: Numbering) -> Corrections:
+    """The same corrections by number among the usable rows."""
+    place = numbering.number_of.astype(np.int64)
     people = [Person(person.name, [place[part] for part in person.parts]) for person in corrections.people]
     apart = [(int(place[face]), place[others]) for face, others in corrections.apart]
     return Corrections(people, apart, corrections.lost)

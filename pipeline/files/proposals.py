@@ -15,25 +15,25 @@ from common.errors import InputError
 import numpy as np
 
 from pipeline.files.calibration import calibration_from
-from pipeline.files.features import FEATURE_DTYPE, SCAN_ROWS, Features, feature_digest
+from pipeline.files.features import FEATURE_DTYPE, SCAN_ROWS, Features
 from pipeline.files.json_object import read_json, refuse_special, write_json
 from pipeline.groups import MEMBER_DTYPE, OFFSET_DTYPE, Groups
-from pipeline.rows import release_pages
+from pipeline.rows import Numbering, blocks
 
 PROPOSAL_COMMAND = "sh run_proposal.sh"
-SUPER_VERTEX_FORMAT = 2
+SUPER_VERTEX_FORMAT = 3
 SUPER_VERTEX_FILES = ("manifest.json", "neighbors.npy", "similarities.npy", "stands_for.npy", "round_*")
 
 
 @dataclass(frozen=True)
 class Round:
-    """The proposals that one family forms at one threshold.
+    """The proposals that one hierarchy forms at one threshold.
 
-    `proposals` are those no earlier round has; `repeats` int64 are the numbers, counted over all
-    rounds, of proposals of earlier rounds that this round forms as well.
+    `proposals`, of the rows that stand by number, are those that no earlier round has; `repeats` int64
+    are the numbers, counted over all rounds, of proposals of earlier rounds that this round forms as well.
     """
 
-    family: str
+    hierarchy: str
     threshold: float
     proposals: Groups
     repeats: np.ndarray
@@ -46,8 +46,8 @@ class SuperVertex:
     `neighbors` int32 and `similarities` float32 (cosines) are memory maps (N, k), best first, -1 and
     0 where there is no neighbor. `stands_for` int32 (N,) is for each row the row that stands for it in the
     affinity graph, mostly its own: of copies of a picture one stands for all, and only such rows are
-    neighbors and members of proposals; -1 for a row that could not be read. Proposal p is the p-th
-    counted over `rounds`.
+    neighbors and members of proposals; -1 for a row that could not be read. `numbering` is of the rows
+    that stand. Proposal p is the p-th counted over `rounds`.
     """
 
     path: Path
@@ -55,12 +55,8 @@ class SuperVertex:
     neighbors: np.ndarray
     similarities: np.ndarray
     stands_for: np.ndarray
+    numbering: Numbering
     rounds: list[Round]
-
-    @property
-    def standing(self) -> np.ndarray:
-        """Which rows stand in the affinity graph, bool (N,)."""
-        return self.stands_for == np.arange(len(self.stands_for))
 
 
 def create_graph(folder: Path, count: int, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -82,8 +78,14 @@ def create_graph(folder: Path, count: int, k: int) -> tuple[np.ndarray, np.ndarr
     return arrays[0], arrays[1]
 
 
-def write_rounds(folder: Path, manifest: dict[str, Any], stands_for: np.ndarray, rounds: list[Round]) -> None:
-    """Write which rows stand and the rounds into a folder that has its graph, and then the manifest.
+def write_rounds(
+    folder: Path,
+    manifest: dict[str, Any],
+    rounds: list[Round],
+    numbering: Numbering,
+    stands_for: np.ndarray,
+) -> None:
+    """Write which rows stand, and their rounds, into a folder that has its graph, and then the manifest.
 
     `manifest` must hold `count`, `k`, `features_sha256` and `calibration`; the rounds are added to it.
     """
@@ -92,12 +94,12 @@ def write_rounds(folder: Path, manifest: dict[str, Any], stands_for: np.ndarray,
     for number, round_ in enumerate(rounds):
         name = f"round_{number:03d}"
         (folder / name).mkdir()
-        for field_, array in _round_arrays(round_).items():
+        for field_, array in _round_arrays(round_, numbering).items():
             np.save(folder / name / f"{field_}.npy", array, allow_pickle=False)
         entries.append(
             {
                 "name": name,
-                "family": round_.family,
+                "hierarchy": round_.hierarchy,
                 "threshold": round(round_.threshold, 6),
                 "proposals": len(round_.proposals),
                 "members": len(round_.proposals.members),
@@ -107,9 +109,9 @@ def write_rounds(folder: Path, manifest: dict[str, Any], stands_for: np.ndarray,
     write_json(folder / "manifest.json", {"format": SUPER_VERTEX_FORMAT, **manifest, "rounds": entries})
 
 
-def _round_arrays(round_: Round) -> dict[str, np.ndarray]:
+def _round_arrays(round_: Round, numbering: Numbering) -> dict[str, np.ndarray]:
     return {
-        "members": round_.proposals.members.astype(MEMBER_DTYPE, copy=False),
+        "members": numbering.row_of[round_.proposals.members].astype(MEMBER_DTYPE),
         "offsets": round_.proposals.offsets.astype(OFFSET_DTYPE, copy=False),
         "repeats": round_.repeats.astype(OFFSET_DTYPE, copy=False),
     }
@@ -128,7 +130,7 @@ def read_super_vertex(path: Path, features: Features) -> SuperVertex:
         raise InputError(
             f"{manifest_path}: format is not {SUPER_VERTEX_FORMAT}: run `{PROPOSAL_COMMAND}` again"
         )
-    if manifest.get("features_sha256") != feature_digest(features):
+    if manifest.get("features_sha256") != features.digest:
         raise InputError(
             f"{path}: was made from other features than {features.path}: run `{PROPOSAL_COMMAND}` again"
         )
@@ -139,18 +141,18 @@ def read_super_vertex(path: Path, features: Features) -> SuperVertex:
         raise InputError(f"{manifest_path}: `calibration` is damaged: run `{PROPOSAL_COMMAND}` again")
     neighbors = read_array(path / "neighbors.npy", MEMBER_DTYPE, (count, k), PROPOSAL_COMMAND)
     similarities = read_array(path / "similarities.npy", FEATURE_DTYPE, (count, k), PROPOSAL_COMMAND)
-    stands_for = read_array(path / "stands_for.npy", MEMBER_DTYPE, (count,), PROPOSAL_COMMAND)
-    standing = _check_stands(path, stands_for, features.usable)
-    _check_graph(path, neighbors, similarities, features.usable, standing)
+    stands_for = np.asarray(read_array(path / "stands_for.npy", MEMBER_DTYPE, (count,), PROPOSAL_COMMAND))
+    numbering = _numbering_of(path, stands_for, features.usable)
+    _check_graph(path, neighbors, similarities, features.usable, numbering.usable)
     entries = manifest.get("rounds")
     if not isinstance(entries, list) or not all(map(_is_round_entry, entries)):
         raise InputError(f"{manifest_path}: `rounds` is damaged: run `{PROPOSAL_COMMAND}` again")
     rounds: list[Round] = []
     for entry in entries:
         rounds.append(
-            _read_round(path / entry["name"], entry, standing, sum(len(r.proposals) for r in rounds))
+            _read_round(path / entry["name"], entry, numbering, sum(len(r.proposals) for r in rounds))
         )
-    return SuperVertex(path, manifest, neighbors, similarities, np.asarray(stands_for), rounds)
+    return SuperVertex(path, manifest, neighbors, similarities, stands_for, numbering, rounds)
 
 
 def read_array(path: Path, dtype: np.dtype, shape: tuple[int | None, ...], made_by: str) -> np.ndarray:
@@ -175,7 +177,7 @@ def _is_round_entry(entry: Any) -> bool:
         isinstance(entry, dict)
         and isinstance(entry.get("name"), str)
         and re.fullmatch(r"round_\d{3,}", entry["name"]) is not None
-        and isinstance(entry.get("family"), str)
+        and isinstance(entry.get("hierarchy"), str)
         and _is_finite(entry.get("threshold"))
     )
 
@@ -184,25 +186,24 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
-def _check_stands(path: Path, stands_for: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """Which rows stand; each usable row must have one that does, and no other row any."""
+def _numbering_of(path: Path, stands_for: np.ndarray, usable: np.ndarray) -> Numbering:
+    """The rows that stand; each usable row must have one that does, and no other row any."""
     standing = usable & (stands_for == np.arange(len(usable)))
     sound = stands_for.min(initial=0) >= -1 and stands_for.max(initial=0) < len(usable)
     if not sound or not ((stands_for >= 0) == usable).all() or not standing[stands_for[usable]].all():
         raise InputError(
             f"{path / 'stands_for.npy'}: does not fit the readable rows: run `{PROPOSAL_COMMAND}` again"
         )
-    return standing
+    return Numbering(standing)
 
 
 def _check_graph(
     path: Path, neighbors: np.ndarray, similarities: np.ndarray, usable: np.ndarray, standing: np.ndarray
 ) -> None:
-    for start in range(0, len(neighbors), SCAN_ROWS):
-        near = np.asarray(neighbors[start : start + SCAN_ROWS])
-        if not near.size:
-            return
-        here = usable[start : start + SCAN_ROWS]
+    if not neighbors.size:
+        return
+    for part, near in blocks(neighbors, SCAN_ROWS):
+        here = usable[part]
         if near.max() >= len(usable) or near.min() < -1 or not standing[near[near >= 0]].all():
             raise InputError(
                 f"{path / 'neighbors.npy'}: holds a row out of range: run `{PROPOSAL_COMMAND}` again"
@@ -211,15 +212,14 @@ def _check_graph(
             raise InputError(
                 f"{path / 'neighbors.npy'}: does not fit the readable rows: run `{PROPOSAL_COMMAND}` again"
             )
-        if not (np.abs(similarities[start : start + SCAN_ROWS]) < 1.01).all():
+    for _, cosines in blocks(similarities, SCAN_ROWS):
+        if not (np.abs(cosines) < 1.01).all():
             raise InputError(
                 f"{path / 'similarities.npy'}: holds what is no cosine: run `{PROPOSAL_COMMAND}` again"
             )
-        release_pages(neighbors)
-        release_pages(similarities)
 
 
-def _read_round(folder: Path, entry: dict[str, Any], standing: np.ndarray, earlier: int) -> Round:
+def _read_round(folder: Path, entry: dict[str, Any], numbering: Numbering, earlier: int) -> Round:
     members = np.asarray(read_array(folder / "members.npy", MEMBER_DTYPE, (None,), PROPOSAL_COMMAND))
     offsets = np.asarray(read_array(folder / "offsets.npy", OFFSET_DTYPE, (None,), PROPOSAL_COMMAND))
     repeats = np.asarray(read_array(folder / "repeats.npy", OFFSET_DTYPE, (None,), PROPOSAL_COMMAND))
@@ -229,6 +229,7 @@ def _read_round(folder: Path, entry: dict[str, Any], standing: np.ndarray, earli
             f"{folder / 'offsets.npy'}: does not fit members.npy: run `{PROPOSAL_COMMAND}` again"
         )
     if len(members):
+        standing = numbering.usable
         in_range = members.min() >= 0 and members.max() < len(standing) and standing[members].all()
         if not in_range or np.bincount(members).max() > 1:
             raise InputError(
@@ -239,4 +240,16 @@ def _read_round(folder: Path, entry: dict[str, Any], standing: np.ndarray, earli
         raise InputError(
             f"{folder / 'repeats.npy'}: holds a number out of range: run `{PROPOSAL_COMMAND}` again"
         )
-    return Round(entry["family"], float(entry["threshold"]), Groups(members, offsets), repeats)
+    numbers = members if numbering.is_identity else numbering.number_of[members]
+    return Round(entry["hierarchy"], float(entry["threshold"]), Groups(numbers, offsets), repeats)
+
+
+def is_done(path: Path, features: Features, run: dict[str, Any]) -> bool:
+    """Whether `path` holds whole proposals of the same features, whose manifest says the same as `run`."""
+    if not path.exists():
+        return False
+    try:
+        manifest = read_super_vertex(path, features).manifest
+    except InputError:
+        return False
+    return all(manifest.get(name) == value for name, value in run.items())

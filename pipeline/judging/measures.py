@@ -12,8 +12,8 @@ import numpy as np
 
 from pipeline.calibration import Calibration
 from pipeline.files.features import SCAN_ROWS
-from pipeline.groups import MEMBER_DTYPE, OFFSET_DTYPE, Groups
-from pipeline.rows import Rows, release, slices, trim_heap
+from pipeline.groups import Groups
+from pipeline.rows import Rows, blocks, slices
 
 NODE_MEASURES = (
     "nearest inside",
@@ -88,11 +88,10 @@ class Graph:
         """The similarities of some faces to their neighbors, float32 (len(rows), k)."""
         return self.calibration.calibrate(self.cosines[rows])
 
-    def release(self) -> None:
-        """Let the system take back the memory of what was read of files, and what the heap holds free."""
-        for rows in (self.unit, self.neighbors, self.cosines):
-            release(rows)
-        trim_heap()
+    @property
+    def files(self) -> tuple[Rows, Rows, Rows]:
+        """What of the graph may lie in files, for `giving_back`."""
+        return self.unit, self.neighbors, self.cosines
 
 
 def measured_graph(unit: Rows, neighbors: Rows, cosines: Rows, calibration: Calibration) -> Graph:
@@ -103,14 +102,12 @@ def measured_graph(unit: Rows, neighbors: Rows, cosines: Rows, calibration: Cali
         return Graph(unit, neighbors, cosines, calibration, *zeros)
     columns = np.empty((3, len(unit)), np.float32)
     counts = np.zeros((2, len(unit)), np.int64)
-    for part in slices(len(unit), SCAN_ROWS):
-        here = calibration.calibrate(cosines[part])
+    for part, block in blocks(cosines, SCAN_ROWS):
+        here = calibration.calibrate(block)
         columns[:, part] = here[:, 0], nth(here, TENTH, len(unit)), nth(here, LAST, len(unit))
-        near = neighbors[part]
+    for _, near in blocks(neighbors, SCAN_ROWS):
         for count, width in zip(counts, (10, k), strict=True):
             count += np.bincount(near[:, :width].ravel(), minlength=len(unit))
-        release(cosines)
-        release(neighbors)
     nearest, tenth, last = columns
     context = np.array(
         [
@@ -426,8 +423,3 @@ def first_weight(mask: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """The weight at the first true entry of each row of (M, k) arrays, NONE where there is none."""
     at, column = np.arange(len(mask)), mask.argmax(1)
     return np.where(mask[at, column], weight[at, column], NONE)
-
-
-def single_faces(count: int) -> Groups:
-    """Each of `count` faces as a group of its own."""
-    return Groups(np.arange(count, dtype=MEMBER_DTYPE), np.arange(count + 1, dtype=OFFSET_DTYPE))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pipeline.calibration import Calibration
-from pipeline.rows import Rows, order_by_content, slices
+from pipeline.rows import Rows, blocks, order_by_content, slices
 
 # Of the distance between strangers (one less the cosine). Of frames that differ by a pixel, a degree and 5 %
 # of light 99 % are nearer than 0.051; of the pairs of shots of a person in lfw/train, one in a thousand is,
@@ -48,7 +48,7 @@ def first_of_equal(unit: Rows) -> np.ndarray:
     """For each row the first that is equal to the bit, int64 (N,)."""
     factors = np.random.default_rng(0).integers(1, 1 << 63, unit.shape[1], np.uint64) | np.uint64(1)
     keys = np.concatenate(
-        [(unit[part].view(np.uint32).astype(np.uint64) * factors).sum(1) for part in slices(len(unit))]
+        [(block.view(np.uint32).astype(np.uint64) * factors).sum(1) for _, block in blocks(unit)]
     )
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     first = first[inverse]
@@ -69,8 +69,8 @@ def near_copies(neighbors: Rows, cosines: Rows, calibration: Calibration, rank: 
     near, far = 1 - COPY_DISTANCE * (1 - calibration.middle), COPY_SIMILARITY * calibration.spread
     least = max(near, calibration.middle + far)
     ends = [np.zeros((2, 0), np.int64)]
-    for part in slices(len(neighbors)):
-        row, column = np.nonzero(cosines[part] >= least)
+    for part, block in blocks(cosines):
+        row, column = np.nonzero(block >= least)
         ends.append(np.stack([row + part.start, neighbors[part][row, column]]))
     a, b = np.concatenate(ends, 1)
     a, b = np.concatenate([a, b]), np.concatenate([b, a])

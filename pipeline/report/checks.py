@@ -3,6 +3,7 @@
 Similarities are calibrated: standard deviations above strangers.
 """
 
+from pipeline.rows import giving_back
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -50,7 +51,7 @@ def inspect_clusters(
     members, fit = groups.members[order].astype(np.int64), fit[order]
     best, rival_fit, pairs = np.full(len(members), -1), np.full(len(members), NONE, np.float32), []
     owner_of_row = labels_from_groups(groups, len(graph.unit))
-    for part in slices(len(members), PAIRS_AT_ONCE):
+    for part in giving_back(slices(len(members), PAIRS_AT_ONCE), *graph.files, every=1):
         start = part.start
         face, other = clusters_outside(graph, members[part], owner_of_row)
         cosines = np.einsum("md,md->m", graph.unit[members[part][face]], sums[other]) / sizes[other]
@@ -58,7 +59,6 @@ def inspect_clusters(
         rising = np.argsort(similarity, kind="stable")  # of several clusters the last, most similar stays
         best[start + face[rising]], rival_fit[start + face[rising]] = other[rising], similarity[rising]
         pairs.append(np.unique(owners[start + face] * len(groups) + other))
-        graph.release()
         advance(len(members[part]))
     rival = np.where((rival_fit > fit) & (sizes[owners] > 1), best, -1)
     near, near_similarity = nearest_clusters(graph, sums, sizes, np.concatenate(pairs))

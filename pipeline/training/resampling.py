@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.calibration import Calibration, calibrate_to_strangers
+from pipeline.calibration import Calibration, calibrate_to_impostors
 
 LARGE = 15  # faces from which a person shows how one person's features spread
 WRONG_LABELS = 0.02  # share of faces, where labels are noisy
@@ -55,7 +55,7 @@ def drawn_by(
             unit = change(unit, every, rng)
             unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
     unit = unit.astype(np.float32)
-    prior = roughly(calibrate_to_strangers(unit[len(drawn) :]), rng) if rng.random() < 0.5 else None
+    prior = roughly(calibrate_to_impostors(unit[len(drawn) :]), rng) if rng.random() < 0.5 else None
     if rng.random() < 0.25:
         wrong = rng.random(len(persons)) < WRONG_LABELS
         persons = np.where(wrong, rng.choice(persons, len(persons)), persons)

@@ -132,7 +132,7 @@ PROPOSALS = {
     "rounds damaged": (lambda: edit_json("super_vertex/manifest.json", rounds=[3]), "`rounds` is damaged"),
     "a path out of the folder": (
         lambda: edit_json(
-            "super_vertex/manifest.json", rounds=[{"name": "../x", "family": "a", "threshold": 1}]
+            "super_vertex/manifest.json", rounds=[{"name": "../x", "hierarchy": "a", "threshold": 1}]
         ),
         "`rounds` is damaged",
     ),

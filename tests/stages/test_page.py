@@ -22,6 +22,7 @@ from pipeline.groups import groups_from_labels, labels_from_groups
 from pipeline.report.checks import Inspection
 from pipeline.report.html import write_report
 from pipeline.report.thumbnails import thumbnail_place
+from pipeline.rows import Numbering
 
 pytestmark = pytest.mark.browser
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -354,7 +355,7 @@ def write_many(output, count):
     clusters = groups_from_labels(np.argsort(order)[clusters.owners])
     faces, people = len(clusters.members), len(clusters)
     features = Features(
-        Path("feature.bin"), rng.standard_normal((count, 16), np.float32), np.ones(count, bool)
+        Path("feature.bin"), rng.standard_normal((count, 16), np.float32), Numbering(np.ones(count, bool)), ""
     )
     inspection = Inspection(
         clusters.members.astype(np.int64),
