@@ -85,6 +85,8 @@ def main(args: argparse.Namespace) -> None:
     check_engine(args)
     if args.engine == "ray" and args.device not in ("auto", "cpu"):
         raise UsageError(f"--device {args.device}: --engine ray scores on CPUs: leave one of them out")
+    import numpy as np
+
     from pipeline.files import clusters as files
     from pipeline.files.atomic import digest_file
     from pipeline.files.features import feature_json_path, read_features

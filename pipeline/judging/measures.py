@@ -45,15 +45,14 @@ PROPOSAL_MEASURES = (
     "within the smaller part",
     "log size of the smaller part",
     "log count",
-    "nearest of so many strangers",
-    "cosine of strangers",
+    "nearest of so many impostors",
     "nearest, 10th percentile",
     "nearest, median",
     "nearest, 90th percentile",
     "tenth nearest, median",
     "last neighbor, median",
 )
-CONTEXT = 8
+CONTEXT = 7
 TENTH, LAST = 10, 80  # neighbors whose similarity is a measure; NONE where there are not so many
 PART_STEPS = 3  # of k-means with two means
 HIGHEST_OUTSIDER = NODE_MEASURES.index("similarity of the nearest outside face to the proposal")
@@ -113,7 +112,6 @@ def measured_graph(unit: Rows, neighbors: Rows, cosines: Rows, calibration: Cali
         [
             np.log(len(unit)) / 10,
             calibration.nearest_stranger(len(unit)),
-            calibration.middle,
             *np.quantile(nearest, [0.1, 0.5, 0.9]),
             np.median(tenth),
             np.median(last),
@@ -299,7 +297,7 @@ def measure_groups(
     owner: np.ndarray,
     parts: Parts,
 ) -> np.ndarray:
-    """PROPOSAL_MEASURES, float32 (G, 16); `nodes` and ascending `owner` are of some of the members."""
+    """PROPOSAL_MEASURES, float32 (G, 15); `nodes` and ascending `owner` are of some of the members."""
     sizes = groups.sizes
     squares = np.einsum("pd,pd->p", sums, sums)
     mean_pair = graph.calibration.calibrate((squares - sizes) / np.maximum(sizes * (sizes - 1), 1))
