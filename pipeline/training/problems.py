@@ -37,6 +37,8 @@ from pipeline.training.resampling import draw_album, draw_set
 
 MIN_PEOPLE = 8
 ALBUMS_A_DRAW = 5  # small sets for each large one
+# Power of a proposal's size that is its weight: with more, the many small people of an album count for less.
+SIZE_WEIGHT = 0.25
 NEIGHBORHOODS = (80, 80, 50, 30)  # k of the sets drawn, the default most often
 
 
@@ -127,7 +129,7 @@ def people_of(problem: Problem, predict_iou: Predict, predict_member: Predict) -
 def proposal_examples(
     problem: Problem, seen_as: Callable[[Measured], Measured] = lambda measured: measured
 ) -> Iterator[dict[str, np.ndarray]]:
-    """For GCN-D: every proposal, then each face alone, with the true IoU, weighted by the root of size.
+    """For GCN-D: every proposal, then each face alone, with the true IoU, weighted by size.
 
     `seen_as` may change what the network sees of the proposals.
     """
@@ -135,7 +137,7 @@ def proposal_examples(
     def example(part: Groups) -> dict[str, np.ndarray]:
         target = best_iou(part, problem.labels)
         measured = seen_as(measure(problem.graph, part))
-        return input_arrays(measured) | {"target": target, "weight": np.sqrt(part.sizes)}
+        return input_arrays(measured) | {"target": target, "weight": part.sizes**SIZE_WEIGHT}
 
     levels = [*(round_.proposals for round_ in problem.rounds), single_faces(len(problem.labels))]
     yield from in_threads(
