@@ -49,14 +49,18 @@ def main(args: argparse.Namespace) -> None:
     """Read clusters and paths, join them, write."""
     start = time.monotonic()
     from pipeline import exports
-    from pipeline.files.clusters import read_clusters
+    from pipeline.files.clusters import read_clusters, refuse_other_rows
+    from pipeline.files.features import read_feature_json
     from pipeline.files.locks import only_run
 
     output = args.output or Path(DEFAULT_OUTPUT[args.to])
     cli.refuse_overwriting([output], [args.clusters, args.clusters.with_suffix(".json"), args.features])
-    paths, meta = exports.read_paths(args.filelist, args.features)
-    clusters = read_clusters(args.clusters, len(paths), "the file list")
+    clusters = read_clusters(args.clusters)
+    meta = read_feature_json(args.features)
     confidence, names = exports.read_confidence(args.clusters, len(clusters), meta)
+    filelist = exports.read_listed(args.filelist, args.features, meta)
+    refuse_other_rows(args.clusters, clusters.members, len(filelist.names), filelist.path)
+    paths = [path.absolute() for path in filelist.paths]
     faces = list(exports.join(clusters, paths, confidence, names))
     with only_run(output.resolve().parent):
         if args.to == "folders":

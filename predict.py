@@ -36,18 +36,20 @@ def cluster_faces(
     features: "np.ndarray",
     *,
     k: int = NEIGHBORS,
+    calibration: str | Path | None = None,
     weights: str | Path = WEIGHTS,
     device: str = "auto",
 ) -> "np.ndarray":
     """The person of each face, int64 (N,), numbered from 0 by size; -1 for a row of zeros.
 
-    `features` is float (N, D), a face a row, of any network. The people are those that the stages find
+    `features` is float (N, D), a face a row, of any network. `calibration` is a `manifest.json` of
+    run_proposal.sh for a larger set of the same network, as its option of that name. The people are those that the stages find
     in the same features. Raises `ValueError` where it is no such array or a row is not finite,
     `InputError` where the weights cannot be read.
     """
     from stages.clustering import cluster_features
 
-    return cluster_features(features, k, Path(weights), device)
+    return cluster_features(features, k, calibration and Path(calibration), Path(weights), device)
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -38,7 +38,7 @@ def found_in_shards(features: Features, k: int, shards: int | None) -> Iterator[
     firsts = [int(usable[:start].sum()) for start, _ in spans]
     chosen = usable.tobytes()  # which can be told from another set of rows by `lru_cache`
     blocks = -(-len(rows) // BLOCK_ROWS)
-    step = BLOCK_ROWS * min(MAX_BLOCKS, max(1, blocks * len(spans) // (TASKS_A_NODE * len(nodes))))
+    size = BLOCK_ROWS * min(MAX_BLOCKS, max(1, blocks * len(spans) // (TASKS_A_NODE * len(nodes))))
 
     def merged(start: int) -> ray.ObjectRef:
         parts = []
@@ -46,10 +46,10 @@ def found_in_shards(features: Features, k: int, shards: int | None) -> Iterator[
             # The machine that has a shard's rows in memory; another one when that is lost.
             home = NodeAffinitySchedulingStrategy(nodes[number % len(nodes)]["NodeID"], soft=True)
             task = ray.remote(search_shard).options(num_cpus=threads, scheduling_strategy=home)
-            parts.append(task.remote(rows, chosen, (start, start + step), span, first, k, threads))
+            parts.append(task.remote(rows, chosen, (start, start + size), span, first, k, threads))
         return ray.remote(merge_found).options(num_cpus=0).remote(k, *parts)
 
-    return in_order(map(merged, range(0, len(rows), step)), ahead=1 + 2 * len(nodes) // len(spans))
+    return in_order(map(merged, range(0, len(rows), size)), ahead=1 + 2 * len(nodes) // len(spans))
 
 
 def shard_spans(usable: np.ndarray, shards: int) -> list[Span]:

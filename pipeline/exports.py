@@ -13,8 +13,8 @@ from common.progress import track
 from pipeline.files.atomic import whole_file, whole_folder
 from pipeline.files.clusters import read_cluster_json
 from pipeline.files.features import feature_json_path
-from pipeline.files.filelist import filelist_of_features, read_filelist
-from pipeline.files.json_object import read_json, write_json
+from pipeline.files.filelist import FileList, filelist_of_features, read_filelist
+from pipeline.files.json_object import write_json
 from pipeline.groups import Groups
 
 NAME_BYTES = 200
@@ -31,15 +31,15 @@ class Face(NamedTuple):
     name: str | None
 
 
-def read_paths(path: Path | None, features_path: Path) -> tuple[list[Path], dict[str, Any]]:
-    """The absolute path of each row's image, of the list `path` or the one that the JSON beside the
-    features names, and that JSON, empty where there is none."""
-    meta_path = feature_json_path(features_path)
-    meta = read_json(meta_path, "sh run_preprocess.sh FILELIST") if meta_path.exists() else {}
+def read_listed(path: Path | None, features_path: Path, meta: dict[str, Any]) -> FileList:
+    """The list `path`, or the one that `meta`, the JSON beside the features, names."""
     filelist = read_filelist(path) if path else filelist_of_features(meta)
     if filelist is None:
-        raise InputError(f"{meta_path}: names no file list: give the list of the images with --filelist")
-    return [path.absolute() for path in filelist.paths], meta
+        raise InputError(
+            f"{feature_json_path(features_path)}: names no file list: "
+            "give the list of the images with --filelist"
+        )
+    return filelist
 
 
 def read_confidence(

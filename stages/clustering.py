@@ -6,6 +6,7 @@ import numpy as np
 
 from model.device import choose_device
 from pipeline.calibration import Calibration, calibrate_to_impostors
+from pipeline.files.calibration import read_calibration
 from pipeline.groups import canonical_groups, groups_from_labels, labels_from_groups
 from pipeline.judging.cluster import find_people
 from pipeline.judging.measures import measured_graph
@@ -16,7 +17,9 @@ from pipeline.search.knn import fill_graph, make_search
 from stages.judges import load_judges
 
 
-def cluster_features(features: np.ndarray, k: int, weights: Path, device: str) -> np.ndarray:
+def cluster_features(
+    features: np.ndarray, k: int, calibration_path: Path | None, weights: Path, device: str
+) -> np.ndarray:
     """See `predict.cluster_faces`."""
     features = np.asarray(features)
     if features.ndim != 2 or features.dtype.kind not in "fiu" or not features.shape[1]:
@@ -29,6 +32,7 @@ def cluster_features(features: np.ndarray, k: int, weights: Path, device: str) -
     if len(numbering) < 2:
         return np.where(numbering.usable, 0, -1)
     unit = unit_rows(rows, numbering.usable)
+    prior = read_calibration(calibration_path, None) if calibration_path else None
 
     def graph_among(standing: np.ndarray) -> tuple[np.ndarray, np.ndarray, Calibration]:
         some, count = numbering.at_rows(standing, False), int(standing.sum())
@@ -37,7 +41,7 @@ def cluster_features(features: np.ndarray, k: int, weights: Path, device: str) -
         results = search.results(unit_blocks(rows, some, search.queries_at_once), width + 1)
         neighbors, similarities = np.empty((count, width), np.int32), np.empty((count, width), np.float32)
         fill_graph(results, Numbering(np.ones(count, bool)), neighbors, similarities)
-        return neighbors, similarities, calibrate_to_impostors(unit[standing])
+        return neighbors, similarities, calibrate_to_impostors(unit[standing], prior)
 
     stands, neighbors, similarities, calibration = collapse_copies(unit, graph_among)
     standing, place = np.unique(stands, return_inverse=True)

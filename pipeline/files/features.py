@@ -50,6 +50,12 @@ def feature_json_path(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
+def read_feature_json(path: Path) -> dict[str, Any]:
+    """The JSON beside the feature file `path`, empty where there is none."""
+    meta_path = feature_json_path(path)
+    return read_json(meta_path, "sh run_preprocess.sh FILELIST") if meta_path.exists() else {}
+
+
 def read_features(path: Path, dim: int | None = None) -> Features:
     """Open a feature file and check every row.
 
@@ -57,8 +63,7 @@ def read_features(path: Path, dim: int | None = None) -> Features:
     the file is missing or empty, its size is no multiple of the row, it is not the file that the JSON
     tells of, or a row holds NaN or Inf.
     """
-    meta_path = feature_json_path(path)
-    meta = read_json(meta_path, "sh run_preprocess.sh FILELIST") if meta_path.exists() else {}
+    meta_path, meta = feature_json_path(path), read_feature_json(path)
     if not path.exists():
         raise InputError(
             f"{path}: not found: run `sh run_preprocess.sh FILELIST` first, or give --features FILE"

@@ -50,17 +50,17 @@ def propose(
 ) -> list[Round]:
     """Cluster proposals of two faces or more from the affinity graph of `unit` float32 (N, D).
 
-    `neighbors` and `similarities` (cosines) are (N, k), best first. `threshold` is the lowest
-    similarity at which super-vertices merge, in standard deviations above strangers, reached in
-    `rounds` steps of `step`, by default evenly from the similarity that only one nearest neighbor
-    in fifty exceeds. No proposal has more than `max_size` faces. `linking` gives the edges that link
-    by similarity, at width 0, or by shared neighbors, at one of NEIGHBORHOODS_SHARED, where they are made
-    elsewhere: any edges will do that connect the same rows at every threshold.
+    `neighbors` and `similarities` (cosines) are (N, k), best first. `threshold` is the lowest similarity
+    at which super-vertices merge, in standard deviations above impostor pairs, reached in `rounds` even
+    steps from the similarity that only one nearest neighbor in fifty exceeds. No proposal has more than
+    `max_size` faces. `linking` gives the edges that link by similarity, at width 0, or by shared nearest
+    neighbors, at one of NEIGHBORHOODS_SHARED, where they are made elsewhere: any edges will do that connect
+    the same rows at every threshold.
     """
     calibrated = calibration.calibrate(first_columns(similarities, EDGE_WIDTH))
     highest = float(np.quantile(calibrated[:, 0], 0.98)) if calibrated.size else threshold
-    step = max(highest - threshold, 0) / max(rounds - 1, 1)
-    thresholds = threshold + step * np.arange(rounds - 1, -1, -1)
+    fall = max(highest - threshold, 0) / max(rounds - 1, 1)
+    thresholds = threshold + fall * np.arange(rounds - 1, -1, -1)
     overlaps = np.linspace(0.95, 0.05, rounds)
     near = first_columns(neighbors, EDGE_WIDTH)
     edges = edges_of_graph(near, calibrated)

@@ -18,7 +18,7 @@ from pipeline.rows import slices, unit_blocks, unit_sample
 from pipeline.search.gpu import Found
 
 TRAINING_ROWS_A_LIST = 20
-ROUNDS = 3  # of k-means
+KMEANS_ROUNDS = 3
 QUERIES_AT_ONCE = 16384  # for each thread: enough of them look into one list
 MAX_AT_ONCE = 1 << 17  # for all threads: half a gigabyte
 # For each thread, to bound the memory: pairs of a query and a list, and of a query and a row in a list,
@@ -46,7 +46,7 @@ def make_lists(rows: np.ndarray, usable: np.ndarray) -> Lists:
     """Divide the usable rows of float32 (N, D); k-means learns from a sample of them."""
     count, dim = int(np.count_nonzero(usable)), rows.shape[1]
     kmeans = faiss.Kmeans(
-        dim, number_of_lists(count), niter=ROUNDS, spherical=True, min_points_per_centroid=1
+        dim, number_of_lists(count), niter=KMEANS_ROUNDS, spherical=True, min_points_per_centroid=1
     )
     kmeans.train(unit_sample(rows, usable, TRAINING_ROWS_A_LIST * kmeans.k))
     nearest = (kmeans.index.search(block, 1)[1][:, 0] for block in unit_blocks(rows, usable))
@@ -96,13 +96,13 @@ def nearest_in_lists(lists: Lists, queries: np.ndarray, k: int, probes: int) -> 
     found = np.empty((len(queries), k), np.int64)
     cosines = np.empty((len(queries), k), np.float32)
     share = -(-len(queries) // usable_cores())
-    step = max(1, min(share, QUERIES_AT_ONCE, PROBES_AT_ONCE // probes))
+    size = max(1, min(share, QUERIES_AT_ONCE, PROBES_AT_ONCE // probes))
 
     def search(part: slice) -> None:
         faiss.omp_set_num_threads(1)  # holds for the calling thread only
         cosines[part], found[part] = search_together(lists, queries[part], k, probes)
 
-    deque(in_threads(search, slices(len(queries), step)), maxlen=0)
+    deque(in_threads(search, slices(len(queries), size)), maxlen=0)
     return cosines, found
 
 

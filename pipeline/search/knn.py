@@ -26,7 +26,9 @@ from pipeline.search.ivf import fewest_probes, make_lists, nearest_in_lists, que
 QUERY_VALUES = 1 << 17  # in the queries that a thread takes at once: fewer, and faiss is slower
 DATABASE_ROWS = 1024  # which faiss compares with at once
 RESERVOIR_FROM = 40  # results, from which on faiss's reservoir is quicker than its heap; faiss says 100
-TIES = (8, 128, 2048)  # results asked for beyond k, more where those do not show the end of a tie
+# Results asked for beyond k: rows that tie with the k-th must all be seen to take the first ones. Where all
+# of these tie as well, more are asked for.
+TIES = (8, 128, 2048)
 MAX_EXACT = 2.5e12  # multiplications that exact search may cost: 100,000 rows of 256 dimensions
 MAX_EXACT_ON_GPU = 1e16  # 6 million rows of 256 dimensions
 MIN_RECALL = 0.98
@@ -167,18 +169,18 @@ def nearest_rows(queries: np.ndarray, unit: np.ndarray, k: int, threads: int | N
     The last bits of a product depend on the shapes multiplied and on how many threads share it. So
     a thread multiplies alone, the queries are cut in one way, and a search among a part of the rows
     that begins at a multiple of DATABASE_ROWS finds the very cosines that a search among all does.
-    Of more rows that tie with the last one than TIES shows, any are returned.
+    Where more rows tie with the k-th than the last of TIES covers, any of them are returned.
     """
     k = min(k, len(unit))
     cosines = np.empty((len(queries), k), np.float32)
     found = np.empty((len(queries), k), np.int64)
-    step = queries_of_a_thread(queries.shape[1])
+    size = queries_of_a_thread(queries.shape[1])
     faiss.cvar.distance_compute_min_k_reservoir = RESERVOIR_FROM
 
     def search(start: int) -> None:
         faiss.omp_set_num_threads(1)  # holds for the calling thread only
-        part = slice(start, start + step)
-        unsettled = np.arange(start, min(start + step, len(queries)))
+        part = slice(start, start + size)
+        unsettled = np.arange(start, min(start + size, len(queries)))
         for beyond in TIES:
             width = min(k + beyond, len(unit))
             products, rows = faiss.knn(queries[part], unit, width, metric=faiss.METRIC_INNER_PRODUCT)
@@ -190,7 +192,7 @@ def nearest_rows(queries: np.ndarray, unit: np.ndarray, k: int, threads: int | N
             if width == len(unit) or not len(unsettled):
                 return
 
-    deque(in_threads(search, range(0, len(queries), step), threads), maxlen=0)
+    deque(in_threads(search, range(0, len(queries), size), threads), maxlen=0)
     return cosines, found
 
 
