@@ -43,9 +43,9 @@ def cluster_faces(
     """The person of each face, int64 (N,), numbered from 0 by size; -1 for a row of zeros.
 
     `features` is float (N, D), a face a row, of any network. `calibration` is a `manifest.json` of
-    run_proposal.sh for a larger set of the same network, as its option of that name. The people are those that the stages find
-    in the same features. Raises `ValueError` where it is no such array or a row is not finite,
-    `InputError` where the weights cannot be read.
+    run_proposal.sh for a larger set of the same network, as its option of that name. The people are
+    those that the stages find in the same features. Raises `ValueError` where it is no such array or a
+    row is not finite, `InputError` where a file cannot be read.
     """
     from stages.clustering import cluster_features
 
