@@ -33,7 +33,7 @@ from datasets import NETWORKS, SPACES, FaceSet, add_shared, load, unit
 from oracle import oracle
 from quality import FOLDS, SEED, THRESHOLDS, is_seen, judges, prior_of, unseen_by
 
-from pipeline.calibration import calibrate_to_impostors
+from pipeline.calibration import Calibration, calibrate_to_impostors
 from pipeline.defaults import NEIGHBORS
 from pipeline.judging.flat_cut import all_proposals
 from pipeline.metrics import evaluate, own_clusters
@@ -181,6 +181,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("sets", nargs="*", default=SETS, metavar="SET", help="sets, joined by + to mix")
     parser.add_argument("--network", choices=SPACES, action="append", help="default: dlib and mobilefacenet")
     parser.add_argument("--shape", choices=NAMES, action="append", help="default: all")
+    parser.add_argument(
+        "--calibrated", action="store_true", help="as with --calibration, measured on all of lfw/train"
+    )
     parser.add_argument("--draws", type=cli.at_least(1), default=20, help="random sets of each shape")
     parser.add_argument(
         "--peer", action="append", help="a peer to run (default: all); `none` runs ours alone"
@@ -263,6 +266,13 @@ def unseen_people(fold: int | None, name: str, network: str, shared: Path, seed:
     return unseen_by(fold, load(name, network, shared), shared, seed)
 
 
+@cache
+def measured_prior(network: str, shared: Path) -> Calibration:
+    """What `lfw/train` shows of a network, as a user would measure it once."""
+    faces = load(TUNED_ON, network, shared)
+    return pose_problem(faces.rows, faces.labels).graph.calibration
+
+
 def scored(
     rows: np.ndarray,
     labels: np.ndarray,
@@ -272,7 +282,8 @@ def scored(
     args: argparse.Namespace,
 ) -> list[np.ndarray]:
     """Both F of ours, of each peer, and of a perfect choice."""
-    problem = pose_problem(rows, labels, prior=prior_of(network))
+    prior = measured_prior(network, args.shared) if args.calibrated else prior_of(network)
+    problem = pose_problem(rows, labels, prior=prior)
     found = people_of(problem, *judges(args.weights, fold))
     cells = [both_f(problem.faces, found)]
     if settings:
