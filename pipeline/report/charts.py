@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.groups import Groups
-from pipeline.report.checks import Inspection
 from pipeline.metrics import best_iou, ranked_pairs
+from pipeline.report.checks import Inspection
 
 BINS = 40
 MANY = 5000  # dots that would make an SVG slow to show, unless they are pixels

@@ -3,15 +3,14 @@
 Similarities are calibrated: standard deviations above strangers.
 """
 
-from pipeline.rows import giving_back
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.groups import (Groups, labels_from_groups)
-from pipeline.judging.measures import (NONE, Graph, similarity_to_rest)
-from pipeline.rows import slices
+from pipeline.groups import Groups, labels_from_groups
+from pipeline.judging.measures import NONE, Graph, similarity_to_rest
+from pipeline.rows import giving_back, slices
 
 OUTSIDERS = 3  # of a face's neighbors outside its cluster, the nearest this many are looked at
 NEAR = 3  # nearest other clusters told of each

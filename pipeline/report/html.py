@@ -16,7 +16,14 @@ from common.errors import InputError
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline.files.atomic import (digest_file, part_path, refuse_other_than_folder, remove_folder, whole_file, whole_folder)
+from pipeline.files.atomic import (
+    digest_file,
+    part_path,
+    refuse_other_than_folder,
+    remove_folder,
+    whole_file,
+    whole_folder,
+)
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 GENERATOR = "run_report.sh"
@@ -47,7 +54,7 @@ def write_report(
     data["index"]["id"] = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
     staged = output / STAGED
     with whole_folder(staged, holds=("report.css", "*.js", "*.svg")) as folder:
-        for name in ("report.css", "report.js"):
+        for name in ("report.css", "photo.js", "report.js"):
             shutil.copyfile(TEMPLATES / name, folder / name)
         for name, value in data.items():
             (folder / f"{name}.js").write_text(f"deliver({as_script(name)}, {as_script(value)});\n", "ascii")

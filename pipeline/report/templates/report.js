@@ -101,6 +101,7 @@ function facesOf(cluster) {
       fit: shard.fits[at],
       sketch: shard.sketches[at],
       rival: shard.rivals[at] || null,
+      photo: photoOf(shard, at),
     };
   });
 }
@@ -675,6 +676,7 @@ function openFace(face, faces) {
       out ? element("p", { class: "joined" }, `Marked as not ${titleOf(face.cluster)}`) : null,
       facts,
       actions),
+    photoFigure(face),
     element("div", { class: "turn" },
       button("Previous", { onclick: () => go(at - 1), disabled: at <= 0, "data-key": "face previous" }),
       element("span", { class: "where" }, `${at + 1} / ${faces.length}`),
