@@ -60,6 +60,7 @@ def main(args: argparse.Namespace) -> None:
     started = time.monotonic()
     check_engine(args)
     from pipeline.files.atomic import digest_file, refuse_foreign
+    from pipeline.files.calibration import calibration_json, known_calibration
     from pipeline.files.features import feature_json_path
     from pipeline.files.filelist import read_filelist
     from pipeline.files.image_records import image_records_path, look_at_images
@@ -83,6 +84,7 @@ def main(args: argparse.Namespace) -> None:
         "weights_sha256": digest_file(backbone.weights),
         "count": len(filelist.names),
     }
+    known = known_calibration(run["weights_sha256"], args.crop)
     made_from = {"filelist": str(args.filelist.resolve()), "filelist_sha256": filelist.sha256}
     images = look_at_images(filelist.paths)
     with only_run(args.output.resolve().parent):
@@ -141,6 +143,8 @@ def main(args: argparse.Namespace) -> None:
         }
         doubtful = extraction.doubtful(images, filelist)
         meta = {"format": 2} | run | made_from | digests | {"unreadable": unreadable, "doubtful": doubtful}
+        if known:
+            meta["calibration"] = calibration_json(known)
         write_json(feature_json_path(args.output), meta)
         drop_journal(args.output)
     extraction.warn_of_doubtful(doubtful)

@@ -36,18 +36,20 @@ def cluster_faces(
     features: "np.ndarray",
     *,
     k: int = NEIGHBORS,
+    calibration: str | Path | None = None,
     weights: str | Path = WEIGHTS,
     device: str = "auto",
 ) -> "np.ndarray":
     """The person of each face, int64 (N,), numbered from 0 by size; -1 for a row of zeros.
 
-    `features` is float (N, D), a face a row, of any network. The people are those that the stages find
-    in the same features. Raises `ValueError` where it is no such array or a row is not finite,
-    `InputError` where the weights cannot be read.
+    `features` is float (N, D), a face a row, of any network. `calibration` is a `manifest.json` of
+    run_proposal.sh for a larger set of the same network, as its option of that name. The people are
+    those that the stages find in the same features. Raises `ValueError` where it is no such array or a
+    row is not finite, `InputError` where a file cannot be read.
     """
     from stages.clustering import cluster_features
 
-    return cluster_features(features, k, Path(weights), device)
+    return cluster_features(features, k, calibration and Path(calibration), Path(weights), device)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -85,6 +87,8 @@ def main(args: argparse.Namespace) -> None:
     check_engine(args)
     if args.engine == "ray" and args.device not in ("auto", "cpu"):
         raise UsageError(f"--device {args.device}: --engine ray scores on CPUs: leave one of them out")
+    import numpy as np
+
     from pipeline.files import clusters as files
     from pipeline.files.atomic import digest_file, refuse_foreign
     from pipeline.files.features import feature_json_path, read_features
@@ -103,7 +107,7 @@ def main(args: argparse.Namespace) -> None:
         from model.device import choose_device
         from pipeline.corrections.said import load_corrections, names_of_groups, on_usable_rows
         from pipeline.files.filelist import known_names
-        from pipeline.judging.cluster import choose_clusters, correct_people, score_clusters, usable_graph
+        from pipeline.judging.cluster import choose_clusters, correct_people, graph_of, score_clusters
         from pipeline.judging.membership import revise_members
         from stages.judges import digests_of_judges, load_judges
 
@@ -130,18 +134,23 @@ def main(args: argparse.Namespace) -> None:
                 f"{args.output}: leaving out the corrections it was made with: --corrections FILE keeps them"
             )
         numbering = features.numbering
+        stands = super_vertex.numbering.number_of[super_vertex.stands_for[numbering.row_of]]
         with engine(args) as machines:
             with step("measure graph"):
-                graph = usable_graph(features, super_vertex)
+                graph = graph_of(features, super_vertex, super_vertex.numbering)
             score = machines.scores(graph, judges.predict_iou)
             people = choose_clusters(graph, super_vertex.rounds, judges.predict_iou, score, args.select)
             super_vertex.rounds.clear()  # the largest sets need its memory
             people = revise_members(graph, people, judges.predict_member)
-            with step("correct"):
-                people = correct_people(
-                    graph, people, on_usable_rows(corrections, numbering), judges.predict_member
-                )
+            if corrections:  # they are of single faces: copies are no longer one
+                with step("correct"):
+                    graph = graph_of(features, super_vertex, numbering)
+                    score = machines.scores(graph, judges.predict_iou)
+                    said = on_usable_rows(corrections, numbering)
+                    people = correct_people(graph, people[stands], said, judges.predict_member)
+                    stands = np.arange(len(people))
             scores = score_clusters(graph, people, judges.predict_iou, score)
+            people = people[stands]
         with step("write"):
             groups = canonical_groups(groups_from_labels(numbering.at_rows(people, -1)))
             predicted_iou = numbering.at_rows(scores[people], 0)[groups.members[groups.offsets[:-1]]]

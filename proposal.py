@@ -9,7 +9,9 @@ graph and the cluster proposals of every round of merging.
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from common import cli
 from common.errors import InputError, UsageError
@@ -35,6 +37,12 @@ def get_parser() -> argparse.ArgumentParser:
         type=cli.output_path,
         default=Path("super_vertex"),
         help="folder to write; one of an earlier run is replaced",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="manifest.json of a larger set of the same network: where its impostor pairs stand",
     )
     parser.add_argument(
         "--k", type=cli.at_least(1), default=NEIGHBORS, help="neighbors of a face in the affinity graph"
@@ -81,6 +89,7 @@ def main(args: argparse.Namespace) -> None:
         raise UsageError(f"--search {args.search}: --engine ray searches exactly: leave one of them out")
     from pipeline.files import proposals as files
     from pipeline.files.atomic import clear_up, whole_folder
+    from pipeline.files.calibration import calibration_from, calibration_json, read_calibration
     from pipeline.files.features import read_features
     from pipeline.files.locks import only_run
 
@@ -92,56 +101,81 @@ def main(args: argparse.Namespace) -> None:
             raise InputError(
                 f"{args.features}: every row is zeros, so no image could be read: check the file list"
             )
-        run = {
+        if args.calibration:
+            prior = read_calibration(args.calibration, features.meta.get("weights_sha256"))
+        else:
+            prior = calibration_from(features.meta.get("calibration"))
+        run: dict[str, Any] = {
             "features_sha256": features.digest,
             "parameters": {name: getattr(args, name) for name in PARAMETERS},
+            "prior": prior and calibration_json(prior),
         }
     with only_run(args.output.resolve().parent):
         clear_up(args.output)
         if not args.restart and files.is_done(args.output, features, run):
             log(f"{args.output}: is done already; --restart makes it anew; next: sh run_predict.sh")
             return
-        from pipeline.calibration import calibrate_to_impostors, refuse_equal_rows
+        import numpy as np
+
+        from pipeline.calibration import Calibration, calibrate_to_impostors, refuse_equal_rows
+        from pipeline.proposals.copies import collapse_copies
         from pipeline.proposals.merging import propose
-        from pipeline.rows import UnitRows, graph_of_usable_rows
+        from pipeline.rows import Numbering, UnitRows, UsableRows, graph_of_usable_rows
         from pipeline.search.knn import fill_graph
 
-        numbering = features.numbering
-        k = min(args.k, len(numbering) - 1)
         with engine(args) as machines, whole_folder(args.output, holds=files.SUPER_VERTEX_FILES) as folder:
-            neighbors, similarities = files.create_graph(folder, len(features.rows), k)
-            with step("prepare search"):
-                described, results = machines.neighbors(features, k + 1, args.search)
-            with step("search"), bar(len(numbering), "affinity graph", "faces") as progress:
-                fill_graph(results, numbering, neighbors, similarities, progress.update)
-            del results
-            with step("calibrate"):
-                unit = UnitRows(features.rows, numbering)
-                refuse_equal_rows(unit, args.features)
-                calibration = calibrate_to_impostors(unit)
+
+            def graph_among(standing: np.ndarray) -> tuple[UsableRows, UsableRows, Calibration]:
+                """Search and calibrate among some of the usable rows, bool (U,)."""
+                numbering = Numbering(features.numbering.at_rows(standing, False))
+                k = min(args.k, len(numbering) - 1)
+                neighbors, similarities = files.create_graph(folder, len(features.rows), k)
+                with step("prepare search"):
+                    some = replace(features, numbering=numbering)
+                    run["search"], results = machines.neighbors(some, k + 1, args.search)
+                with step("search"), bar(len(numbering), "affinity graph", "faces") as progress:
+                    fill_graph(results, numbering, neighbors, similarities, progress.update)
+                del results
+                with step("calibrate"):
+                    calibration = calibrate_to_impostors(UnitRows(features.rows, numbering), prior)
+                return *graph_of_usable_rows(neighbors, similarities, numbering), calibration
+
+            everyone = UnitRows(features.rows, features.numbering)
+            refuse_equal_rows(everyone, args.features)
+            stands, near, cosines, calibration = collapse_copies(everyone, graph_among)
+            stands_for = features.numbering.at_rows(features.numbering.row_of[stands], -1)
+            numbering = Numbering(stands_for == np.arange(len(stands_for)))
             with step("merge"):
                 rounds = propose(
-                    unit,
-                    *graph_of_usable_rows(neighbors, similarities, numbering),
+                    UnitRows(features.rows, numbering),
+                    near,
+                    cosines,
                     calibration,
                     threshold=args.threshold,
                     rounds=args.rounds,
                     max_size=args.max_size,
-                    linking=machines.edges(numbering, neighbors, similarities, calibration),
+                    linking=machines.edges(numbering, near.source, cosines.source, calibration),
                 )
             with step("write"):
+                copies = np.flatnonzero(features.usable & ~numbering.usable)
+                for array in (near.source, cosines.source):  # a copy has the neighbors of what it copies
+                    array[copies] = array[stands_for[copies]]
                 manifest = run | {
                     "count": len(features.rows),
-                    "k": k,
-                    "search": described,
-                    "calibration": {"middle": calibration.middle, "spread": calibration.spread},
+                    "copies": len(copies),
+                    "k": near.shape[1],
+                    "calibration": calibration_json(calibration),
+                    "weights_sha256": features.meta.get("weights_sha256"),
                 }
-                files.write_rounds(folder, manifest, rounds, numbering)
+                files.write_rounds(folder, manifest, rounds, numbering, stands_for)
     if args.profile:
         print("\n".join(profile_lines()))
     proposals = sum(len(round_.proposals) for round_ in rounds)
+    described = run["search"]
     log(
-        f"{args.output}: {proposals} proposals from {len(unit)} faces, {described['method']} search"
+        f"{args.output}: {proposals} proposals from {len(everyone)} faces, "
+        + (f"{len(copies)} of them copies, " if len(copies) else "")
+        + f"{described['method']} search"
         + (f" with recall {described['recall']:.3f}" if described["method"] != "exact" else "")
         + f", in {time.monotonic() - started:.1f} s; next: sh run_predict.sh"
     )

@@ -73,7 +73,7 @@ def main(args: argparse.Namespace) -> None:
         filelist = filelist_of_rows(args.filelist, features)
         from pipeline.corrections.said import corrections_kept, load_corrections
         from pipeline.groups import Groups
-        from pipeline.judging.cluster import usable_graph
+        from pipeline.judging.cluster import graph_of
         from pipeline.report import data as shown
         from pipeline.report.charts import draw_charts
         from pipeline.report.checks import inspect_clusters
@@ -92,7 +92,9 @@ def main(args: argparse.Namespace) -> None:
         with step("compare"), bar(len(clusters.members), "comparing clusters", "faces") as progress:
             numbering = features.numbering
             groups = Groups(numbering.number_of[clusters.members], clusters.offsets)
-            inspection = inspect_clusters(usable_graph(features, super_vertex), groups, progress.update)
+            inspection = inspect_clusters(
+                graph_of(features, super_vertex, numbering), groups, progress.update
+            )
             inspection = replace(inspection, members=numbering.row_of[inspection.members])
         with step("thumbnails"):
             folder = args.output / THUMBNAILS

@@ -63,7 +63,7 @@ def graph_networks(features_path: Path, proposals: Path) -> dict[str, Any]:
     import torch
 
     from pipeline.groups import single_faces
-    from pipeline.judging.cluster import usable_graph
+    from pipeline.judging.cluster import graph_of
     from pipeline.judging.measures import NODES_AT_ONCE, bounded_chunks, measure, measured_sizes
     from predict import WEIGHTS
     from stages.judges import load_judges
@@ -71,7 +71,7 @@ def graph_networks(features_path: Path, proposals: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     features = read_features(features_path)
     super_vertex = read_super_vertex(proposals, features)
-    graph = usable_graph(features, super_vertex)
+    graph = graph_of(features, super_vertex, super_vertex.numbering)
     predict = load_judges(WEIGHTS, torch.device("cpu")).predict_iou
     seconds, nodes = 0.0, 0
     for groups in [*(round_.proposals for round_ in super_vertex.rounds), single_faces(len(graph.unit))]:

@@ -32,9 +32,16 @@ from common.progress import track
 
 from datasets import NETWORKS, SPACES, FaceSet, add_shared, load
 
-from pipeline.judging.cluster import Predict, find_people
+from model.weights import find_dlib_weights
+from pipeline.calibration import Calibration
+from pipeline.defaults import NEIGHBORS
+from pipeline.files.atomic import digest_file
+from pipeline.files.calibration import known_calibration
+from pipeline.judging.cluster import Predict
 from pipeline.metrics import evaluate, own_clusters
-from pipeline.training.problems import divide_people, pose_problem
+from pipeline.rows import unit_rows
+from pipeline.search.knn import nearest_neighbors
+from pipeline.training.problems import divide_people, people_of, pose_problem
 from predict import WEIGHTS
 from stages.judges import load_judges
 
@@ -128,14 +135,15 @@ def compare(job: tuple[FaceSet, int | None, argparse.Namespace]) -> Compared:
     faiss.omp_set_num_threads(1)
     torch.set_num_threads(1)
     started = time.monotonic()
-    problem = pose_problem(faces.rows, faces.labels)
-    found = find_people(problem.graph, problem.rounds, *judges(args.weights, fold))
+    problem = pose_problem(faces.rows, faces.labels, prior=prior_of(faces.network))
+    found = people_of(problem, *judges(args.weights, fold))
     results = [Result("ours, defaults", found, found, time.monotonic() - started, "")]
     if args.peer:
         from peers import PEERS, Peerset
 
         calibration, cosines = problem.graph.calibration, problem.graph.cosines
-        peerset = Peerset(problem.graph.unit, problem.graph.neighbors, cosines)
+        every = unit_rows(faces.rows, np.ones(len(faces.rows), bool))
+        peerset = Peerset(every, *nearest_neighbors(every, NEIGHBORS))
         grid = np.linspace(calibration.middle, np.quantile(cosines[:, 0], 0.98), THRESHOLDS)
         for peer in args.peer:
             settings = peerset.own_settings(peer)
@@ -153,6 +161,11 @@ def unseen_by(fold: int | None, faces: FaceSet, shared: Path, seed: int = SEED) 
     kept = ~np.isin(faces.names, seen)
     labels = np.unique(faces.names[kept], return_inverse=True)[1]
     return FaceSet(faces.name, faces.network, faces.rows[kept], labels, faces.names[kept])
+
+
+def prior_of(network: str) -> Calibration | None:
+    """What the product knows of a network: of the default one alone."""
+    return known_calibration(digest_file(find_dlib_weights()), "arcface") if network == "dlib" else None
 
 
 def judges(weights: Path, fold: int | None = None) -> tuple[Predict, Predict]:

@@ -36,6 +36,7 @@ def found_in_shards(features: Features, k: int, shards: int | None) -> Iterator[
     threads = int(min(node["Resources"]["CPU"] for node in nodes))
     spans = shard_spans(usable, shards or len(nodes))
     firsts = [int(usable[:start].sum()) for start, _ in spans]
+    chosen = usable.tobytes()  # which can be told from another set of rows by `lru_cache`
     blocks = -(-len(rows) // BLOCK_ROWS)
     size = BLOCK_ROWS * min(MAX_BLOCKS, max(1, blocks * len(spans) // (TASKS_A_NODE * len(nodes))))
 
@@ -45,7 +46,7 @@ def found_in_shards(features: Features, k: int, shards: int | None) -> Iterator[
             # The machine that has a shard's rows in memory; another one when that is lost.
             home = NodeAffinitySchedulingStrategy(nodes[number % len(nodes)]["NodeID"], soft=True)
             task = ray.remote(search_shard).options(num_cpus=threads, scheduling_strategy=home)
-            parts.append(task.remote(rows, (start, start + size), span, first, k, threads))
+            parts.append(task.remote(rows, chosen, (start, start + size), span, first, k, threads))
         return ray.remote(merge_found).options(num_cpus=0).remote(k, *parts)
 
     return in_order(map(merged, range(0, len(rows), size)), ahead=1 + 2 * len(nodes) // len(spans))
@@ -64,29 +65,30 @@ def shard_spans(usable: np.ndarray, shards: int) -> list[Span]:
     return list(zip(bounds, bounds[1:], strict=False))
 
 
-def search_shard(rows: np.ndarray, run: Span, span: Span, first: int, k: int, threads: int) -> Found:
-    """Cosines float32 and numbers int32, (Q, k or fewer), of the span's usable rows nearest to a run's.
+def search_shard(
+    rows: np.ndarray, chosen: bytes, run: Span, span: Span, first: int, k: int, threads: int
+) -> Found:
+    """Cosines float32 and numbers int32, (Q, k or fewer), of the span's chosen rows nearest to a run's.
 
-    Usable rows are numbered through the whole file, those of the span from `first` on.
+    `chosen` are the bytes of bool (N,). Chosen rows are numbered through the whole file, those of the span
+    from `first` on.
     """
     assert isinstance(rows, np.memmap)
-    unit = unit_rows_of_span(str(rows.filename), rows.dtype.str, rows.offset, rows.shape, span)
+    unit = unit_rows_of_span(str(rows.filename), rows.dtype.str, rows.offset, rows.shape, chosen, span)
     queries = np.asarray(rows[slice(*run)])
-    results = [nearest_rows(block, unit, k, threads) for block in unit_blocks(queries, any_in(queries))]
+    asked = np.frombuffer(chosen, bool)[slice(*run)]
+    results = [nearest_rows(block, unit, k, threads) for block in unit_blocks(queries, asked)]
     cosines, found = (np.concatenate(column) for column in zip(*results, strict=True))
     return cosines, (found + first).astype(np.int32)
 
 
 @lru_cache(maxsize=1)
-def unit_rows_of_span(path: str, dtype: str, offset: int, shape: tuple[int, int], span: Span) -> np.ndarray:
+def unit_rows_of_span(
+    path: str, dtype: str, offset: int, shape: tuple[int, int], chosen: bytes, span: Span
+) -> np.ndarray:
     """A shard in memory; a process keeps the one that it searched last."""
     rows = np.asarray(np.memmap(path, dtype, "r", offset, shape)[slice(*span)])
-    return unit_rows(rows, any_in(rows))
-
-
-def any_in(rows: np.ndarray) -> np.ndarray:
-    """Which rows are usable, bool (n,): any but those of zeros."""
-    return np.asarray(rows.any(axis=1))
+    return unit_rows(rows, np.frombuffer(chosen, bool)[slice(*span)])
 
 
 def merge_found(k: int, *parts: Found) -> Found:

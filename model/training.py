@@ -106,6 +106,17 @@ def _ranges(offsets: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
     return torch.arange(int(counts.sum())) + torch.repeat_interleave(start, counts), counts
 
 
+def predicted(network: Network, examples: Examples) -> np.ndarray:
+    """The network's probability for each proposal or node, in order, float32."""
+    device = next(network.parameters()).device
+    with torch.inference_mode():
+        parts = [
+            torch.sigmoid(_logits(network, examples, chosen, device)[0])
+            for chosen in batches(examples, torch.arange(len(examples)))
+        ]
+    return torch.cat(parts).cpu().numpy()
+
+
 def train_network(
     network: Network,
     train: Examples,
@@ -199,13 +210,19 @@ def _mean_loss(network: Network, examples: Examples, device: torch.device) -> fl
 def _loss(
     network: Network, examples: Examples, chosen: Tensor, device: torch.device
 ) -> tuple[Tensor, Tensor]:
+    logits, target, weight = _logits(network, examples, chosen, device)
+    loss = nn.functional.binary_cross_entropy_with_logits(logits, target, weight, reduction="sum")
+    return loss, weight.sum()
+
+
+def _logits(
+    network: Network, examples: Examples, chosen: Tensor, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What the network gives for the chosen proposals, with targets and weights."""
     inputs, target, weight = take_batch(examples, chosen, network.per_node)
     nodes, proposals, owner, edges, similarity = (tensor.to(device) for tensor in inputs)
     logits = network(nodes, proposals, owner, sorted_edges(edges, len(nodes)), similarity)
-    loss = nn.functional.binary_cross_entropy_with_logits(
-        logits, target.to(device), weight.to(device), reduction="sum"
-    )
-    return loss, weight.sum().to(device)
+    return logits, target.to(device), weight.to(device)
 
 
 def _copy(network: Network) -> dict[str, Tensor]:

@@ -183,6 +183,12 @@ def products(rows: Rows, a: np.ndarray, b: np.ndarray, threads: int | None = Non
     return found
 
 
+def order_by_content(unit: Rows) -> np.ndarray:
+    """The rows of float32 (N, D) by their first and last values, int64 (N,), however they stand."""
+    ends = np.concatenate([block[:, [0, -1]] for _, block in blocks(unit)])
+    return np.lexsort((ends[:, 1], ends[:, 0]))
+
+
 def release(rows: Rows) -> None:
     """Let the system take back the memory of rows that were read; of an array in memory, nothing."""
     release_pages(rows if isinstance(rows, np.ndarray) else rows.source)

@@ -3,7 +3,6 @@
 import argparse
 import hashlib
 import io
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ import numpy as np
 import torch
 
 from model.gcn import GCND, GCNS, Network, predictor
-from model.training import Examples, Schedule, join_examples, train_network
+from model.training import Examples, Schedule, join_examples, predicted, train_network
 from pipeline.files.atomic import digest_file, whole_file
-from pipeline.judging.cluster import Predict, find_people
+from pipeline.judging.cluster import Predict
 from pipeline.metrics import Scores, evaluate
 from pipeline.training.problems import (
     LabelledSet,
@@ -25,14 +24,15 @@ from pipeline.training.problems import (
     divide_people,
     draw_problems,
     member_examples,
+    people_of,
     pose_problem,
     proposal_examples,
 )
 from stages.judges import new_network
 
+UNSEEN_DRAWS = 6  # of the people by whom a network is stopped, beside all of them as they are
 CHECKPOINT_MARK = b"face-cluster checkpoint 1 "
 CARD_MARK = b"# Weights of the graph networks"
-ExamplesOf = Callable[[Problem], Iterator[dict[str, np.ndarray]]]
 
 
 def train_fold(
@@ -53,42 +53,39 @@ def train_fold(
         progress["folds"].append({})
     done = progress["folds"][fold]
     if len(done) < 2:
-        seen = [
-            LabelledSet(set_.path, set_.rows[fold_of_row != fold], set_.labels[fold_of_row != fold])
-            for set_, fold_of_row in zip(sets, folds, strict=True)
-        ]
-        drawn = draw_problems(seen, args.draws, np.random.default_rng([args.seed, fold]), fold)
-        train_unless_done(args, GCND, proposal_examples, drawn, unseen, fold, device, progress, checkpoint)
-        judge = trained(GCND, done)
-        train_unless_done(
-            args,
-            GCNS,
-            lambda problem: member_examples(problem, judge),
-            drawn,
-            unseen,
-            fold,
-            device,
-            progress,
-            checkpoint,
+        seen, others = (
+            [
+                LabelledSet(set_.path, set_.rows[kept], set_.labels[kept])
+                for set_, fold_of_row in zip(sets, folds, strict=True)
+                for kept in [(fold_of_row == fold) == is_unseen]
+            ]
+            for is_unseen in (False, True)
         )
+        rng = np.random.default_rng([args.seed, fold])
+        drawn = draw_problems(seen, args.draws, rng, fold)
+        stops_by = unseen + draw_problems(others, UNSEEN_DRAWS, rng, fold)
+        examples, unseen_examples = proposals_of(drawn), proposals_of(stops_by)
+        train_unless_done(args, GCND, examples, unseen_examples, fold, device, progress, checkpoint)
+        judge = with_weights(GCND, done[GCND.kind])
+        members = members_of(drawn, predicted(judge, examples), fold)
+        unseen_members = members_of(stops_by, predicted(judge, unseen_examples), fold)
+        del examples, unseen_examples, drawn, stops_by  # they take the most memory
+        train_unless_done(args, GCNS, members, unseen_members, fold, device, progress, checkpoint)
     judges = trained(GCND, done), trained(GCNS, done)
-    return [
-        evaluate(problem.labels, find_people(problem.graph, problem.rounds, *judges)) for problem in unseen
-    ]
+    return [evaluate(problem.faces, people_of(problem, *judges)) for problem in unseen]
 
 
 def train_unless_done(
     args: argparse.Namespace,
     network_class: type[Network],
-    examples_of: ExamplesOf,
-    drawn: list[Problem],
-    unseen: list[Problem],
+    examples: Examples,
+    unseen: Examples,
     fold: int,
     device: torch.device,
     progress: dict[str, Any],
     checkpoint: Path,
 ) -> None:
-    """Train a fold's network of one kind on the sets `drawn`, stopped by those of `unseen` people.
+    """Train a fold's network of one kind on `examples`, stopped by those of `unseen` people.
 
     It goes on from the state of a stopped run in `progress`, where its weights are put when it is done.
     """
@@ -99,8 +96,8 @@ def train_unless_done(
     network = new_network(network_class).eval()
     train_network(
         network,
-        examples_in(drawn, examples_of, fold),
-        examples_in(unseen, examples_of, fold),
+        examples,
+        unseen,
         Schedule(args.epochs, args.patience, args.learning_rate),
         args.seed + fold,
         device,
@@ -128,9 +125,19 @@ def with_weights(network_class: type[Network], weights: dict[str, torch.Tensor])
     return network.eval()
 
 
-def examples_in(problems: list[Problem], examples_of: ExamplesOf, fold: int) -> Examples:
-    """The examples of all problems; raises `InputError` where there are none: no cluster has no members."""
-    parts = [part for problem in problems for part in examples_of(problem)]
+def proposals_of(problems: list[Problem]) -> Examples:
+    """The examples for GCN-D of all problems, in order."""
+    return join_examples([part for problem in problems for part in proposal_examples(problem)])
+
+
+def members_of(problems: list[Problem], scores: np.ndarray, fold: int) -> Examples:
+    """The examples for GCN-S of all problems, in order, from GCN-D's scores of `proposals_of` them.
+
+    Raises `InputError` where there are none: no cluster has members.
+    """
+    counts = [sum(len(r.proposals) for r in problem.rounds) + len(problem.labels) for problem in problems]
+    of_problem = np.split(scores, np.cumsum(counts)[:-1])
+    parts = [part for both in zip(problems, of_problem, strict=True) for part in member_examples(*both)]
     if not parts:
         raise InputError(
             f"fold {fold}: GCN-D makes no cluster of its faces, so there are no members to learn from: "

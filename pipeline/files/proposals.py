@@ -32,15 +32,15 @@ from pipeline.rows import Numbering, blocks
 
 PROPOSAL_COMMAND = "sh run_proposal.sh"
 SUPER_VERTEX_FORMAT = 3
-SUPER_VERTEX_FILES = ("manifest.json", "neighbors.npy", "similarities.npy", "round_*")
+SUPER_VERTEX_FILES = ("manifest.json", "neighbors.npy", "similarities.npy", "stands_for.npy", "round_*")
 
 
 @dataclass(frozen=True)
 class Round:
     """The proposals that one hierarchy forms at one threshold.
 
-    `proposals`, of usable rows by number, are those that no earlier round has; `repeats` int64 are the
-    numbers, counted over all rounds, of proposals of earlier rounds that this round forms as well.
+    `proposals`, of the rows that stand by number, are those that no earlier round has; `repeats` int64
+    are the numbers, counted over all rounds, of proposals of earlier rounds that this round forms as well.
     """
 
     hierarchy: str
@@ -54,13 +54,18 @@ class SuperVertex:
     """`super_vertex/` opened for reading.
 
     `neighbors` int32 and `similarities` float32 (cosines) are memory maps (N, k), best first, -1 and
-    0 where there is no neighbor. Proposal p is the p-th counted over `rounds`.
+    0 where there is no neighbor. `stands_for` int32 (N,) is for each row the row that stands for it in the
+    affinity graph, mostly its own: of copies of a picture one stands for all, and only such rows are
+    neighbors and members of proposals; -1 for a row that could not be read. `numbering` is of the rows
+    that stand. Proposal p is the p-th counted over `rounds`.
     """
 
     path: Path
     manifest: dict[str, Any]
     neighbors: np.ndarray
     similarities: np.ndarray
+    stands_for: np.ndarray
+    numbering: Numbering
     rounds: list[Round]
 
 
@@ -83,11 +88,18 @@ def create_graph(folder: Path, count: int, k: int) -> tuple[np.ndarray, np.ndarr
     return arrays[0], arrays[1]
 
 
-def write_rounds(folder: Path, manifest: dict[str, Any], rounds: list[Round], numbering: Numbering) -> None:
-    """Write the rounds, of usable rows, into a folder that has its graph, and then the manifest.
+def write_rounds(
+    folder: Path,
+    manifest: dict[str, Any],
+    rounds: list[Round],
+    numbering: Numbering,
+    stands_for: np.ndarray,
+) -> None:
+    """Write which rows stand, and their rounds, into a folder that has its graph, and then the manifest.
 
     `manifest` must hold `count`, `k`, `features_sha256` and `calibration`; the rounds are added to it.
     """
+    np.save(folder / "stands_for.npy", stands_for.astype(MEMBER_DTYPE), allow_pickle=False)
     entries = []
     for number, round_ in enumerate(rounds):
         name = f"round_{number:03d}"
@@ -149,12 +161,15 @@ def read_super_vertex(path: Path, features: Features) -> SuperVertex:
     digests, shape = manifest["sha256"], (count, manifest["k"])
     neighbors = read_array(path / "neighbors.npy", MEMBER_DTYPE, shape, PROPOSAL_COMMAND)
     similarities = read_array(path / "similarities.npy", FEATURE_DTYPE, shape, PROPOSAL_COMMAND)
-    _check_graph(path, neighbors, similarities, features.usable, digests)
+    stands_for = np.asarray(read_array(path / "stands_for.npy", MEMBER_DTYPE, (count,), PROPOSAL_COMMAND))
+    _check_digest(path, "stands_for.npy", digest_file(path / "stands_for.npy"), digests)
+    numbering = _numbering_of(path, stands_for, features.usable)
+    _check_graph(path, neighbors, similarities, features.usable, numbering.usable, digests)
     rounds: list[Round] = []
     for entry in manifest["rounds"]:
         earlier = sum(len(round_.proposals) for round_ in rounds)
-        rounds.append(_read_round(path / entry["name"], entry, features.numbering, earlier, digests))
-    return SuperVertex(path, manifest, neighbors, similarities, rounds)
+        rounds.append(_read_round(path / entry["name"], entry, numbering, earlier, digests))
+    return SuperVertex(path, manifest, neighbors, similarities, stands_for, numbering, rounds)
 
 
 def read_array(path: Path, dtype: np.dtype, shape: tuple[int | None, ...], made_by: str) -> np.ndarray:
@@ -180,9 +195,10 @@ def _is_round_entry(entry: Any) -> bool:
 def _is_calibration(value: Any) -> bool:
     return (
         isinstance(value, dict)
-        and value.keys() == {"middle", "spread"}
+        and value.keys() == {"middle", "spread", "upper"}
         and all(map(is_finite, value.values()))
         and value["spread"] > 0
+        and value["upper"] > 0
     )
 
 
@@ -192,11 +208,23 @@ def _check_digest(folder: Path, name: str, digest: str, digests: dict[str, str])
         raise InputError(f"{folder / name}: is not as it was written: run `{PROPOSAL_COMMAND}` again")
 
 
+def _numbering_of(path: Path, stands_for: np.ndarray, usable: np.ndarray) -> Numbering:
+    """The rows that stand; each usable row must have one that does, and no other row any."""
+    standing = usable & (stands_for == np.arange(len(usable)))
+    sound = stands_for.min(initial=0) >= -1 and stands_for.max(initial=0) < len(usable)
+    if not sound or not ((stands_for >= 0) == usable).all() or not standing[stands_for[usable]].all():
+        raise InputError(
+            f"{path / 'stands_for.npy'}: does not fit the readable rows: run `{PROPOSAL_COMMAND}` again"
+        )
+    return Numbering(standing)
+
+
 def _check_graph(
     path: Path,
     neighbors: np.ndarray,
     similarities: np.ndarray,
     usable: np.ndarray,
+    standing: np.ndarray,
     digests: dict[str, str],
 ) -> None:
     """Check values and digests of the graph, in one pass over each of its arrays."""
@@ -206,7 +234,7 @@ def _check_graph(
     for part, near in blocks(neighbors, SCAN_ROWS):
         digest.update(near.data)
         here = usable[part]
-        if near.max() >= len(usable) or near.min() < -1 or not usable[near[near >= 0]].all():
+        if near.max() >= len(usable) or near.min() < -1 or not standing[near[near >= 0]].all():
             raise InputError(
                 f"{path / 'neighbors.npy'}: holds a row out of range: run `{PROPOSAL_COMMAND}` again"
             )
@@ -239,11 +267,11 @@ def _read_round(
             f"{folder / 'offsets.npy'}: does not fit members.npy: run `{PROPOSAL_COMMAND}` again"
         )
     if len(members):
-        usable = numbering.usable
-        in_range = members.min() >= 0 and members.max() < len(usable) and usable[members].all()
+        standing = numbering.usable
+        in_range = members.min() >= 0 and members.max() < len(standing) and standing[members].all()
         if not in_range or np.bincount(members).max() > 1:
             raise InputError(
-                f"{folder / 'members.npy'}: holds a row out of range, unreadable or twice: "
+                f"{folder / 'members.npy'}: holds a row out of range, twice, or that does not stand: "
                 f"run `{PROPOSAL_COMMAND}` again"
             )
     if len(repeats) and not (repeats.min() >= 0 and repeats.max() < earlier):

@@ -26,7 +26,7 @@ from pipeline.judging.measures import (
     measured_sizes,
 )
 from pipeline.judging.membership import attach_faces, revise_members
-from pipeline.rows import UnitRows, giving_back, graph_of_usable_rows
+from pipeline.rows import Numbering, UnitRows, giving_back, graph_of_usable_rows
 
 Predict = Callable[[Measured], np.ndarray]
 Scorer = Callable[[Graph, Iterable[Groups], Predict], Iterator[np.ndarray]]
@@ -37,13 +37,11 @@ def score_here(graph: Graph, chunks: Iterable[Groups], predict_iou: Predict) -> 
     return in_threads(lambda chunk: predict_iou(measure(graph, chunk)), chunks)
 
 
-def usable_graph(features: Features, super_vertex: SuperVertex) -> Graph:
-    """The affinity graph of the rows that could be read, measured."""
-    neighbors, cosines = graph_of_usable_rows(
-        super_vertex.neighbors, super_vertex.similarities, features.numbering
-    )
+def graph_of(features: Features, super_vertex: SuperVertex, numbering: Numbering) -> Graph:
+    """The affinity graph measured, of the rows that stand or of all that could be read."""
+    neighbors, cosines = graph_of_usable_rows(super_vertex.neighbors, super_vertex.similarities, numbering)
     calibration = Calibration(**super_vertex.manifest["calibration"])
-    return measured_graph(UnitRows(features.rows, features.numbering), neighbors, cosines, calibration)
+    return measured_graph(UnitRows(features.rows, numbering), neighbors, cosines, calibration)
 
 
 def find_people(

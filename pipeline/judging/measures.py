@@ -31,19 +31,30 @@ NODE_MEASURES = (
     "last neighbor",
     "in-degree among ten",
     "in-degree",
+    "share inside of as many neighbors as members",
+    "similarity to the larger part",
+    "similarity to the smaller part",
 )
 PROPOSAL_MEASURES = (
     "log size",
     "mean pair",
     "lowest member",
     "highest outsider",
+    "between its parts",
+    "within the larger part",
+    "within the smaller part",
+    "log size of the smaller part",
     "log count",
+    "nearest of so many impostors",
     "nearest, 10th percentile",
     "nearest, median",
     "nearest, 90th percentile",
     "tenth nearest, median",
     "last neighbor, median",
 )
+CONTEXT = 7
+TENTH, LAST = 10, 80  # neighbors whose similarity is a measure; NONE where there are not so many
+PART_STEPS = 3  # of k-means with two means
 HIGHEST_OUTSIDER = NODE_MEASURES.index("similarity of the nearest outside face to the proposal")
 FACES_A_PROPOSAL = 64  # of a larger proposal, this many faces are measured
 # Bounds of what is measured and judged at once; edges are EDGES_A_NODE times the nodes at most. What
@@ -60,7 +71,7 @@ class Graph:
 
     `unit` float32 (N, D), rows of length one; `neighbors` int32 (N, k) and `cosines` float32 (N, k),
     best first; `nearest` float32 (N,), each face's highest similarity; `in_degree` float32 (N, 2);
-    `context` float32 (6,), measures of the whole graph, the last of PROPOSAL_MEASURES. Similarities
+    `context` float32 (CONTEXT,), measures of the whole graph, the last of PROPOSAL_MEASURES. Similarities
     are calibrated cosines.
     """
 
@@ -86,12 +97,13 @@ def measured_graph(unit: Rows, neighbors: Rows, cosines: Rows, calibration: Cali
     """Take the measures of the affinity graph; (N, D), and (N, k) best first."""
     k = cosines.shape[1]
     if not k:  # one face, which has no neighbor
-        zeros = np.zeros(len(unit), np.float32), np.zeros((len(unit), 2), np.float32), np.zeros(6, np.float32)
+        zeros = (np.zeros(shape, np.float32) for shape in (len(unit), (len(unit), 2), CONTEXT))
         return Graph(unit, neighbors, cosines, calibration, *zeros)
     columns = np.empty((3, len(unit)), np.float32)
     counts = np.zeros((2, len(unit)), np.int64)
     for part, block in blocks(cosines, SCAN_ROWS):
-        columns[:, part] = calibration.calibrate(block[:, [0, min(9, k - 1), k - 1]]).T
+        here = calibration.calibrate(block)
+        columns[:, part] = here[:, 0], nth(here, TENTH, len(unit)), nth(here, LAST, len(unit))
     for _, near in blocks(neighbors, SCAN_ROWS):
         for count, width in zip(counts, (10, k), strict=True):
             count += np.bincount(near[:, :width].ravel(), minlength=len(unit))
@@ -99,6 +111,7 @@ def measured_graph(unit: Rows, neighbors: Rows, cosines: Rows, calibration: Cali
     context = np.array(
         [
             np.log(len(unit)) / 10,
+            calibration.nearest_stranger(len(unit)),
             *np.quantile(nearest, [0.1, 0.5, 0.9]),
             np.median(tenth),
             np.median(last),
@@ -108,6 +121,17 @@ def measured_graph(unit: Rows, neighbors: Rows, cosines: Rows, calibration: Cali
     # log1p of the in-degree over its mean, among ten and among all k neighbors
     in_degree = np.stack([np.log1p(count / count.mean()) for count in counts], 1).astype(np.float32)
     return Graph(unit, neighbors, cosines, calibration, nearest, in_degree, context)
+
+
+def nth(similarities: np.ndarray, place: int, count: int) -> np.ndarray:
+    """The similarity of the neighbor at a place from 1, float32 (M,), of (M, k) best first.
+
+    NONE where a set of `count` faces has no such neighbor; the last one where k does not reach so far:
+    so a place means the same in small and large sets.
+    """
+    if count - 1 < place:
+        return np.full(len(similarities), NONE, np.float32)
+    return similarities[:, min(place, similarities.shape[1]) - 1]
 
 
 @dataclass(frozen=True)
@@ -155,8 +179,9 @@ def measure(graph: Graph, groups: Groups) -> Measured:
     kept = spread_sample(rest, groups)
     rows, owner = groups.members[kept].astype(np.int64), groups.owners[kept]
     near = neighborhoods(graph, rows, owner, groups)
-    nodes = measure_nodes(graph, rows, owner, rest[kept], near, sums, groups.sizes)
-    proposals = measure_groups(graph, groups, sums, rest, nodes, owner)
+    parts = two_parts(graph, rows, owner, rest[kept])
+    nodes = measure_nodes(graph, rows, owner, rest[kept], near, sums, groups.sizes, parts)
+    proposals = measure_groups(graph, groups, sums, rest, nodes, owner, parts)
     node_of_place = np.full(len(groups.members), -1, np.int32)
     node_of_place[kept] = np.arange(len(kept))
     edges, edge_similarity = inner_edges(near, node_of_place)
@@ -209,10 +234,70 @@ def placed(members: np.ndarray, count: int) -> Iterator[np.ndarray]:
         place_of_row[members] = -1
 
 
+@dataclass(frozen=True)
+class Parts:
+    """Two parts of each of G groups, the larger first: `sums` float32 (2, G, D) of their unit rows, and
+    `sizes` int64 (2, G). The smaller part of a group of one is empty."""
+
+    sums: np.ndarray
+    sizes: np.ndarray
+
+    def similarities(self, unit: np.ndarray, owner: np.ndarray, calibration: Calibration) -> np.ndarray:
+        """Mean similarity of faces, float32 (M, D), to both parts of their group, float32 (2, M)."""
+        cosines = np.stack([np.einsum("md,md->m", unit, sums[owner]) for sums in self.sums])
+        sizes = self.sizes[:, owner]
+        return np.where(sizes > 0, calibration.calibrate(cosines / np.maximum(sizes, 1)), NONE)
+
+    def measures(self, calibration: Calibration) -> np.ndarray:
+        """Mean similarity between the parts, within the larger, and within the smaller, and the log of the
+        smaller one's size; float32 (G, 4)."""
+        large, small = self.sizes
+        between = np.einsum("gd,gd->g", *self.sums) / np.maximum(large * small, 1)
+        squares = np.einsum("pgd,pgd->pg", self.sums, self.sums)
+        within = (squares - self.sizes) / np.maximum(self.sizes * (self.sizes - 1), 1)
+        cosines = np.stack([between, *within])
+        known = np.stack([small > 0, large > 1, small > 1])
+        return np.column_stack(
+            [*np.where(known, calibration.calibrate(cosines), NONE), np.log1p(small)]
+        ).astype(np.float32)
+
+
+def two_parts(graph: Graph, rows: np.ndarray, owner: np.ndarray, rest: np.ndarray) -> Parts:
+    """Cut each group in two, to see strangers that it swallowed together.
+
+    `rows` int64 (M,) are faces of the groups `owner` (M,), ascending, and `rest` (M,) their similarity
+    to the others. K-means on the sphere with two means, the second one at first the face that is least
+    similar to the rest.
+    """
+    first = np.flatnonzero(np.diff(owner, prepend=-1))
+    sizes = np.diff(first, append=len(owner))
+    unit = graph.unit[rows]
+    lowest = np.minimum.reduceat(rest, first)
+    second = rest == np.repeat(lowest, sizes)
+    sums = np.add.reduceat(unit, first)
+    for _ in range(PART_STEPS):
+        in_second = np.add.reduceat(unit * second[:, None], first)
+        means = np.stack([sums - in_second, in_second])
+        means /= np.maximum(np.linalg.norm(means, axis=2, keepdims=True), 1e-12)
+        to_first, to_second = (np.einsum("md,md->m", unit, np.repeat(mean, sizes, axis=0)) for mean in means)
+        second = to_second > to_first
+    in_second = np.add.reduceat(unit * second[:, None], first)
+    count = np.add.reduceat(second, first, dtype=int)
+    both, counts = np.stack([sums - in_second, in_second]), np.stack([sizes - count, count])
+    order = np.argsort(-counts, axis=0, kind="stable")
+    return Parts(np.take_along_axis(both, order[:, :, None], 0), np.take_along_axis(counts, order, 0))
+
+
 def measure_groups(
-    graph: Graph, groups: Groups, sums: np.ndarray, rest: np.ndarray, nodes: np.ndarray, owner: np.ndarray
+    graph: Graph,
+    groups: Groups,
+    sums: np.ndarray,
+    rest: np.ndarray,
+    nodes: np.ndarray,
+    owner: np.ndarray,
+    parts: Parts,
 ) -> np.ndarray:
-    """PROPOSAL_MEASURES, float32 (G, 10); `nodes` and ascending `owner` are of some of the members."""
+    """PROPOSAL_MEASURES, float32 (G, 15); `nodes` and ascending `owner` are of some of the members."""
     sizes = groups.sizes
     squares = np.einsum("pd,pd->p", sums, sums)
     mean_pair = graph.calibration.calibrate((squares - sizes) / np.maximum(sizes * (sizes - 1), 1))
@@ -223,6 +308,7 @@ def measure_groups(
             np.where(sizes > 1, mean_pair, NONE),
             np.minimum.reduceat(rest, groups.offsets[:-1]),
             np.maximum.reduceat(nodes[:, HIGHEST_OUTSIDER], first_node),
+            parts.measures(graph.calibration),
             np.tile(graph.context, (len(groups), 1)),
         ]
     ).astype(np.float32)
@@ -236,8 +322,9 @@ def measure_nodes(
     near: Neighborhoods,
     sums: np.ndarray,
     sizes: np.ndarray,
+    parts: Parts,
 ) -> np.ndarray:
-    """NODE_MEASURES of faces against groups, float32 (M, 15).
+    """NODE_MEASURES of faces against groups, float32 (M, 18).
 
     `rows` (M,) are the faces, `owner` (M,) the group each is measured against, `rest` (M,) its mean
     similarity to that group's other faces; `sums` (G, D) and `sizes` (G,) are the groups' sums of
@@ -254,6 +341,7 @@ def measure_nodes(
     stranger = near.faces[np.arange(len(rows)), np.minimum(rank, k - 1)]
     stranger_to_all = np.einsum("md,md->m", graph.unit[stranger], sums[owner]) / size
     strength = np.maximum(weight - 2, 0)
+    as_many = np.clip(size - 1, 1, k).astype(int)
     nodes = np.stack(
         [
             first_weight(inside, weight),
@@ -267,10 +355,12 @@ def measure_nodes(
             nearest_outside - np.where(some_outside, graph.nearest[stranger], 0),
             (strength * inside).sum(1) / np.maximum(strength.sum(1), 1e-6),
             weight[:, 0],
-            weight[:, min(9, k - 1)],
-            weight[:, -1],
+            nth(weight, TENTH, len(graph.unit)),
+            nth(weight, LAST, len(graph.unit)),
             graph.in_degree[rows, 0],
             graph.in_degree[rows, 1],
+            near.count[np.arange(len(rows)), as_many - 1] / as_many,
+            *parts.similarities(graph.unit[rows], owner, graph.calibration),
         ],
         1,
     )

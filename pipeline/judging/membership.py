@@ -28,6 +28,8 @@ from pipeline.judging.measures import (
     measure_nodes,
     neighborhoods,
     similarity_to_rest,
+    spread_sample,
+    two_parts,
 )
 from pipeline.rows import giving_back, slices
 
@@ -194,7 +196,9 @@ def judge_chunk(
     rows = np.concatenate([groups.members.astype(np.int64), faces])[order]
     rest_of_node = np.concatenate([rest, calibrate(to_cluster)])[order]
     near = neighborhoods(graph, rows, owner, groups)
-    nodes = measure_nodes(graph, rows, owner, rest_of_node, near, sums, groups.sizes)
+    sample = spread_sample(rest, groups)
+    parts = two_parts(graph, groups.members[sample], groups.owners[sample], rest[sample])
+    nodes = measure_nodes(graph, rows, owner, rest_of_node, near, sums, groups.sizes, parts)
     five = np.where(near.inside & (near.count <= 5), near.similarities, 0).sum(1)
     nodes = np.column_stack(
         [
@@ -204,7 +208,7 @@ def judge_chunk(
             member,
         ]
     ).astype(np.float32)
-    proposals = measure_groups(graph, groups, sums, rest, nodes[member], groups.owners)
+    proposals = measure_groups(graph, groups, sums, rest, nodes[member], groups.owners, parts)
     edges, edge_similarity = inner_edges(near, np.flatnonzero(member))
     measured = Measured(nodes, proposals, rows, owner, edges, edge_similarity)
     return Judged(rows, chunk[owner], member, measured)

@@ -6,16 +6,17 @@ from pathlib import Path
 
 from common.errors import InputError
 from common.progress import track
+from common.threads import in_threads
 
 import numpy as np
 
-from pipeline.calibration import calibrate_to_impostors
+from pipeline.calibration import Calibration, calibrate_to_impostors
 from pipeline.defaults import NEIGHBORS
 from pipeline.files.features import read_features
 from pipeline.files.labels import UNKNOWN, read_labels
 from pipeline.files.proposals import Round
-from pipeline.groups import single_faces, take_groups
-from pipeline.judging.cluster import Predict, score_rounds
+from pipeline.groups import Groups, single_faces, take_groups
+from pipeline.judging.cluster import Predict, find_people
 from pipeline.judging.flat_cut import cluster_index, cuts_of_hierarchies
 from pipeline.judging.measures import (
     NODES_AT_ONCE,
@@ -28,12 +29,16 @@ from pipeline.judging.measures import (
 )
 from pipeline.judging.membership import judge_members
 from pipeline.metrics import best_iou, majority
+from pipeline.proposals.copies import collapse_copies
 from pipeline.proposals.merging import propose
 from pipeline.rows import unit_rows
 from pipeline.search.knn import nearest_neighbors
-from pipeline.training.resampling import draw_set
+from pipeline.training.resampling import draw_album, draw_set
 
 MIN_PEOPLE = 8
+ALBUMS_A_DRAW = 5  # small sets for each large one
+# Power of a proposal's size that is its weight: with more, the many small people of an album count for less.
+SIZE_WEIGHT = 0.25
 NEIGHBORHOODS = (80, 80, 50, 30)  # k of the sets drawn, the default most often
 
 
@@ -48,11 +53,17 @@ class LabelledSet:
 
 @dataclass(frozen=True)
 class Problem:
-    """A labelled set with its affinity graph and proposals."""
+    """A labelled set with its affinity graph and proposals.
+
+    `labels` int64 (N,) are the people of the graph's faces. Of all M faces, copies included, `faces`
+    int64 (M,) are the people, and `stands` int64 (M,) the face of the graph that stands for each.
+    """
 
     graph: Graph
     rounds: list[Round]
     labels: np.ndarray
+    faces: np.ndarray
+    stands: np.ndarray
 
 
 def read_set(features_path: Path, labels_path: Path, dim: int | None, folds: int) -> LabelledSet:
@@ -87,39 +98,63 @@ def draw_problems(sets: list[LabelledSet], draws: int, rng: np.random.Generator,
     problems = []
     for _ in track(range(draws), f"fold {fold}: drawing sets", "draws"):
         for set_ in sets:
-            rows, labels = draw_set(set_.rows, set_.labels, rng)
-            problems.append(pose_problem(rows, labels, int(rng.choice(NEIGHBORHOODS))))
+            for draw in [draw_set] + ALBUMS_A_DRAW * [draw_album]:
+                drawn = draw(set_.rows, set_.labels, rng)
+                k = int(rng.choice(NEIGHBORHOODS))
+                problems.append(pose_problem(drawn.rows, drawn.labels, k, drawn.prior))
     return problems
 
 
-def pose_problem(rows: np.ndarray, labels: np.ndarray, k: int = NEIGHBORS) -> Problem:
+def pose_problem(
+    rows: np.ndarray, labels: np.ndarray, k: int = NEIGHBORS, prior: Calibration | None = None
+) -> Problem:
     """The affinity graph and the proposals of labelled rows, as the stages make them."""
     unit = unit_rows(rows, np.ones(len(rows), bool))
-    neighbors, cosines = nearest_neighbors(unit, k)
-    calibration = calibrate_to_impostors(unit)
+
+    def search(standing: np.ndarray) -> tuple[np.ndarray, np.ndarray, Calibration]:
+        return *nearest_neighbors(unit[standing], k), calibrate_to_impostors(unit[standing], prior)
+
+    stands, neighbors, cosines, calibration = collapse_copies(unit, search)
+    standing = np.unique(stands)
+    unit = unit[standing]
     rounds = propose(unit, neighbors, cosines, calibration)
-    return Problem(measured_graph(unit, neighbors, cosines, calibration), rounds, labels)
+    graph = measured_graph(unit, neighbors, cosines, calibration)
+    return Problem(graph, rounds, labels[standing], labels, np.searchsorted(standing, stands))
+
+
+def people_of(problem: Problem, predict_iou: Predict, predict_member: Predict) -> np.ndarray:
+    """The person found of each face of the set, int64 (M,), numbered from 0."""
+    return find_people(problem.graph, problem.rounds, predict_iou, predict_member)[problem.stands]
 
 
 def proposal_examples(
     problem: Problem, seen_as: Callable[[Measured], Measured] = lambda measured: measured
 ) -> Iterator[dict[str, np.ndarray]]:
-    """For GCN-D: every proposal and each face alone, with the true IoU, weighted by the root of size.
+    """For GCN-D: every proposal, then each face alone, with the true IoU, weighted by size.
 
     `seen_as` may change what the network sees of the proposals.
     """
-    for groups in [*(round_.proposals for round_ in problem.rounds), single_faces(len(problem.labels))]:
-        for chunk in bounded_chunks(measured_sizes(groups), NODES_AT_ONCE):
-            part = take_groups(groups, chunk)
-            target = best_iou(part, problem.labels)
-            measured = seen_as(measure(problem.graph, part))
-            yield input_arrays(measured) | {"target": target, "weight": np.sqrt(part.sizes)}
+
+    def example(part: Groups) -> dict[str, np.ndarray]:
+        target = best_iou(part, problem.labels)
+        measured = seen_as(measure(problem.graph, part))
+        return input_arrays(measured) | {"target": target, "weight": part.sizes**SIZE_WEIGHT}
+
+    levels = [*(round_.proposals for round_ in problem.rounds), single_faces(len(problem.labels))]
+    yield from in_threads(
+        example,
+        (
+            take_groups(groups, chunk)
+            for groups in levels
+            for chunk in bounded_chunks(measured_sizes(groups), NODES_AT_ONCE)
+        ),
+    )
 
 
-def member_examples(problem: Problem, predict_iou: Predict) -> Iterator[dict[str, np.ndarray]]:
-    """For GCN-S: the faces of and around the clusters that each hierarchy of proposals makes, chosen with
-    GCN-D; does the face belong?"""
-    scores, single_scores = score_rounds(problem.graph, problem.rounds, predict_iou)
+def member_examples(problem: Problem, scores: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+    """For GCN-S: the faces of and around the clusters that each hierarchy of proposals makes, chosen by
+    the scores of proposals and faces alone; does the face belong?"""
+    single_scores = scores[-len(problem.labels) :]
     for solution in cuts_of_hierarchies(problem.rounds, scores, single_scores):
         clusters = cluster_index(solution.chosen)
         person = majority(clusters, problem.labels)

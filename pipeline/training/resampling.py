@@ -5,35 +5,69 @@ trained on many: fewer people, capped people, people with hundreds of faces, wro
 features that better, worse and otherwise made networks would give.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
+
+from pipeline.calibration import Calibration, calibrate_to_impostors
 
 LARGE = 15  # faces from which a person shows how one person's features spread
 WRONG_LABELS = 0.02  # share of faces, where labels are noisy
+REFERENCE = 1500  # faces by which a network is known, where it is
+# By how much what is known of a network is off, as other people than the set's own show it: of the middle in
+# spreads, and of the logs of both spreads.
+PRIOR_ERROR = 0.15
 
 
-def draw_set(rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A random set: rows float32 (N, D) and labels int64 (N,) drawn from the given ones.
+@dataclass(frozen=True)
+class Drawn:
+    """A set to train on: rows float32 (N, D) of length one, labels int64 (N,), numbers of people of this
+    set alone, and what is known of its feature space, or None."""
 
-    Rows come scaled to length one, the labels are numbers of people of this set alone.
-    """
+    rows: np.ndarray
+    labels: np.ndarray
+    prior: Calibration | None
+
+
+def draw_set(rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Drawn:
+    """A large random set, of hundreds to thousands of faces, drawn from rows float32 (N, D), labels (N,)."""
+    return drawn_by(RECIPES, rows, labels, rng)
+
+
+def draw_album(rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Drawn:
+    """A small random set, of two to some hundreds of faces; arguments as `draw_set`."""
+    return drawn_by(ALBUMS, rows, labels, rng)
+
+
+def drawn_by(
+    recipes: Mapping[Any, float], rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> Drawn:
+    """A random set by one of the recipes, given with their shares, in a random feature space."""
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    unit, labels = draw_people(unit, labels, rng)
+    recipe = rng.choice(np.array(list(recipes)), p=list(recipes.values()))
+    known = rng.choice(len(unit), min(REFERENCE, len(unit)), replace=False)
+    drawn, persons = recipe(unit, labels, rng)
+    unit, every = np.concatenate([drawn, unit[known]]), np.concatenate([persons, labels[known]])
     for change, share in SPACES.items():
         if rng.random() < share:
-            unit = change(unit, labels, rng)
+            unit = change(unit, every, rng)
             unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+    unit = unit.astype(np.float32)
+    prior = roughly(calibrate_to_impostors(unit[len(drawn) :]), rng) if rng.random() < 0.5 else None
     if rng.random() < 0.25:
-        wrong = rng.random(len(labels)) < WRONG_LABELS
-        labels = np.where(wrong, rng.choice(labels, len(labels)), labels)
-    return unit.astype(np.float32), np.unique(labels, return_inverse=True)[1]
+        wrong = rng.random(len(persons)) < WRONG_LABELS
+        persons = np.where(wrong, rng.choice(persons, len(persons)), persons)
+    return Drawn(unit[: len(drawn)], np.unique(persons, return_inverse=True)[1], prior)
 
 
-def draw_people(
-    unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Some of the people and faces, by one of the recipes below."""
-    recipe = rng.choice(np.array(list(RECIPES)), p=list(RECIPES.values()))
-    return recipe(unit, labels, rng)
+def roughly(known: Calibration, rng: np.random.Generator) -> Calibration:
+    """What is known of a network, as another set of other people might have shown it."""
+    middle, spread, upper = PRIOR_ERROR * rng.standard_normal(3)
+    return Calibration(
+        known.middle + middle * known.spread, known.spread * np.exp(spread), known.upper * np.exp(upper)
+    )
 
 
 def cap_people(
@@ -92,11 +126,43 @@ def transplant_people(
     rows, persons = [unit[kept]], [labels[kept]]
     for receiver in receivers:
         faces = unit[capped(labels, rng.choice(donors, 1), 20, 500, rng)]
-        mean = faces.mean(0)
-        place = unit[labels == receiver].mean(0)
-        rows.append(faces - mean + place * np.linalg.norm(mean) / np.linalg.norm(place))
+        rows.append(moved(faces, unit[labels == receiver]))
         persons.append(np.full(len(faces), receiver))
     return np.concatenate(rows), np.concatenate(persons)
+
+
+def album(unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """From two people to all with a few faces each, of whom all, some, few or none are seen again."""
+    people, sizes = np.unique(labels, return_counts=True)
+    count = int(np.exp(rng.uniform(np.log(2), np.log(len(people)))))
+    recurring = int(np.round(count * rng.choice([0, rng.uniform(0, 0.3), rng.uniform(0.3, 1), 1])))
+    again = rng.permutation(people[sizes > 1])[:recurring]
+    once = rng.permutation(np.setdiff1d(people, again))[: max(count - recurring, 2 - len(again))]
+    most = np.exp(rng.uniform(np.log(2), np.log(60)))
+    kept = np.concatenate([capped(labels, again, 2, most, rng), capped(labels, once, 1, 1, rng)])
+    return unit[kept], labels[kept]
+
+
+def one_in_front(
+    unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """One person with many faces at a place of its own, and an album of others behind."""
+    rows, persons = album(unit, labels, rng)
+    people, sizes = np.unique(labels, return_counts=True)
+    donors = people[sizes >= LARGE]
+    if not len(donors):
+        return rows, persons
+    faces, receiver = unit[capped(labels, rng.choice(donors, 1), 20, 400, rng)], rng.choice(persons)
+    return (
+        np.concatenate([rows[persons != receiver], moved(faces, unit[labels == receiver])]),
+        np.concatenate([persons[persons != receiver], np.full(len(faces), receiver)]),
+    )
+
+
+def moved(faces: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The faces of one person, float32 (M, D), around the mean of another's."""
+    mean, place = faces.mean(0), others.mean(0)
+    return faces - mean + place * np.linalg.norm(mean) / np.linalg.norm(place)
 
 
 def capped(
@@ -113,7 +179,9 @@ def capped(
 
 
 RECIPES = {cap_people: 0.225, large_people: 0.225, few_people: 0.1, transplant_people: 0.45}
-"""Which people and faces a set has, and the share of draws that are made so."""
+"""Which people and faces a large set has, and the share of draws that are made so."""
+ALBUMS = {album: 0.7, one_in_front: 0.15, few_people: 0.15}
+"""The same of a small one."""
 
 
 def sharpen(unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -88,3 +88,53 @@ def test_repeats_are_alike_inside_and_strangers_to_one_another(benchmark):
     np.testing.assert_allclose(thrice.rows[20:40] @ thrice.rows[20:40].T, rows @ rows.T, atol=1e-3)
     assert np.abs(thrice.rows[:20] - thrice.rows[20:40]).max() > 0.5
     np.testing.assert_array_equal(np.bincount(thrice.labels), np.full(15, 4))
+
+
+@pytest.fixture
+def faces(benchmark):
+    """Forty people with one to forty faces each."""
+    labels = np.repeat(np.arange(40), np.arange(1, 41))
+    rows = np.random.default_rng(0).standard_normal((len(labels), 64)).astype(np.float32)
+    return benchmark("datasets").FaceSet("a", "b", rows, labels, labels.astype(str))
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes"),
+    [
+        (("up_to", 5, 4), lambda sizes: len(sizes) == 5 and sizes.min() >= 2 and sizes.max() <= 4),
+        (("up_to", 40, 2), lambda sizes: len(sizes) == 40 and sizes.min() == 1 and sizes.max() == 2),
+        (("large", 3, 30), lambda sizes: sizes.tolist() == [30, 30, 30]),
+        (("once", 12), lambda sizes: sizes.tolist() == 12 * [1]),
+        (("once_and_twice", 30, 5), lambda sizes: np.sort(sizes).tolist() == 30 * [1] + 5 * [2]),
+        (("in_front", 25, 3, 2), lambda sizes: np.sort(sizes).tolist() == [2, 2, 2, 25]),
+    ],
+)
+def test_albums_have_the_people_and_faces_of_their_shape(benchmark, faces, shape, sizes):
+    albums = benchmark("albums")
+    for number in range(5):
+        rows = getattr(albums, shape[0])(*shape[1:])(faces, np.random.default_rng(number))
+        assert len(np.unique(rows)) == len(rows)
+        assert sizes(np.unique(faces.labels[rows], return_counts=True)[1])
+
+
+def test_a_shape_of_more_people_than_there_are_is_too_few(benchmark, faces):
+    albums = benchmark("albums")
+    for shape in (
+        albums.once(41),
+        albums.large(1, 41),
+        albums.once_and_twice(39, 5),
+        albums.in_front(50, 1, 1),
+    ):
+        with pytest.raises(albums.TooFew):
+            shape(faces, np.random.default_rng(0))
+
+
+def test_frames_are_as_far_apart_as_said(benchmark, faces):
+    albums = benchmark("albums")
+    rows = albums.unit(np.repeat(faces.rows, 2, axis=0))
+    frames = albums.unit(albums.with_noise(rows, 0.02, np.random.default_rng(0)))
+    distances = 1 - np.einsum("nd,nd->n", frames[::2], frames[1::2])
+    assert distances.mean() == pytest.approx(0.02, rel=0.1)  # strangers are at 1 here
+    copies, labels = albums.draw_album(faces, "each file 5 times", 0)
+    once, _ = albums.draw_album(faces, "30, up to 8", 0)
+    assert len(copies) == 5 * len(once) == len(labels) and len(np.unique(copies, axis=0)) == len(once)

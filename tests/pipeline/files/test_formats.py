@@ -201,7 +201,11 @@ def proposals(tmp_path_factory):
         ]
         manifest = {"count": 6, "k": 2, "features_sha256": features.digest}
         write_rounds(
-            part, manifest | {"calibration": {"middle": 0.0, "spread": 0.1}}, rounds, features.numbering
+            part,
+            manifest | {"calibration": {"middle": 0.0, "spread": 0.1, "upper": 1.0}},
+            rounds,
+            features.numbering,
+            np.arange(6),
         )
     return folder
 

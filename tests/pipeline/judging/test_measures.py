@@ -15,6 +15,7 @@ from pipeline.judging.measures import (
     bounded_chunks,
     measure,
     measured_graph,
+    nth,
     similarity_to_rest,
 )
 from pipeline.rows import unit_rows
@@ -102,3 +103,50 @@ def test_chunks_hold_every_group_once_in_order_and_no_more_than_fits():
     np.testing.assert_array_equal(np.concatenate(chunks), np.arange(len(sizes)))
     assert all(sizes[chunk].sum() <= 50 or len(chunk) == 1 for chunk in chunks)
     assert any(len(chunk) > 1 for chunk in chunks)
+
+
+def test_strangers_that_a_proposal_swallowed_are_its_smaller_part():
+    people = make_people(people=12, images=30, dim=64, noise=0.9)
+    rows, labels = people.rows[people.labels >= 0], people.labels[people.labels >= 0]
+    graph = graph_of(rows, 20)
+    mixed = np.where(labels == 0, 0, -1)
+    mixed[np.flatnonzero(labels == 1)[:7]] = 0
+    groups = groups_from_labels(mixed)
+    pure = groups_from_labels(np.where(labels == 0, 0, -1))
+    whole, cut = (
+        dict(zip(PROPOSAL_MEASURES, measure(graph, either).proposals[0].tolist(), strict=True))
+        for either in (pure, groups)
+    )
+    assert cut["log size of the smaller part"] == pytest.approx(np.log1p(7))
+    assert abs(cut["between its parts"]) < 1.5 < 3 < whole["between its parts"]
+    assert cut["within the smaller part"] > 3 and cut["within the larger part"] > 3
+    found = measure(graph, groups)
+    to_smaller = found.nodes[:, NODE_MEASURES.index("similarity to the smaller part")]
+    to_larger = found.nodes[:, NODE_MEASURES.index("similarity to the larger part")]
+    np.testing.assert_array_equal(to_smaller > to_larger, labels[found.rows] == 1)
+
+
+def test_the_parts_of_a_single_face_and_of_a_pair(four):
+    single = measure(four, single_faces(4)).proposals
+    parts = [PROPOSAL_MEASURES.index(name) for name in PROPOSAL_MEASURES if "part" in name]
+    np.testing.assert_array_equal(single[:, parts], np.tile([NONE, NONE, NONE, 0], (4, 1)))
+    pair = measure(four, groups_from_labels(np.array([0, 0, -1, -1]))).proposals[0, parts]
+    np.testing.assert_allclose(pair, [np.cos(np.radians(10)), NONE, NONE, np.log(2)], atol=1e-6)
+
+
+def test_a_place_among_neighbors_means_the_same_in_small_and_large_sets():
+    similarities = np.array([[0.9, 0.5, 0.1]], np.float32)
+    assert nth(similarities, 2, 4) == np.float32(0.5)
+    assert nth(similarities, 4, 4) == NONE  # of four faces none has a fourth neighbor
+    assert nth(similarities, 4, 100) == np.float32(0.1)  # the last that is known
+
+
+def test_as_many_neighbors_as_members_tell_a_person_where_k_reaches_everybody():
+    people = make_people(people=3, images=6, noise=0.5)
+    rows, labels = people.rows[people.labels >= 0], people.labels[people.labels >= 0]
+    graph = graph_of(rows, len(rows) - 1)
+    column = NODE_MEASURES.index("share inside of as many neighbors as members")
+    whole = measure(graph, groups_from_labels(np.where(labels == 0, 0, -1))).nodes[:, column]
+    everybody = measure(graph, groups_from_labels(np.where(labels < 2, 0, -1))).nodes[:, column]
+    part = measure(graph, groups_from_labels(np.where(labels == 0, np.cumsum(labels == 0) % 2, -1))).nodes
+    assert (whole == 1).all() and everybody.mean() < 0.8 and part[:, column].mean() < 0.7

@@ -4,14 +4,20 @@ import numpy as np
 import pytest
 from conftest import make_people
 
+from pipeline.calibration import calibrate_to_impostors
 from pipeline.training.resampling import (
+    ALBUMS,
+    LARGE,
     RECIPES,
     SPACES,
+    album,
     blur,
     capped,
+    draw_album,
     draw_set,
     few_people,
     offset,
+    one_in_front,
     project,
     sharpen,
     transplant_people,
@@ -30,20 +36,55 @@ def labelled():
     return rows / np.linalg.norm(rows, axis=1, keepdims=True), people.labels[usable & keep]
 
 
-def test_draws_are_sound_differ_and_repeat_with_their_seed(labelled):
-    counts = set()
+@pytest.mark.parametrize("draw", [draw_set, draw_album])
+def test_draws_are_sound_differ_and_repeat_with_their_seed(labelled, draw):
+    counts, known = set(), set()
     for seed in range(12):
-        rows, labels = draw_set(*labelled, np.random.default_rng(seed))
+        drawn = draw(*labelled, np.random.default_rng(seed))
+        rows, labels = drawn.rows, drawn.labels
         assert rows.dtype == np.float32 and len(rows) == len(labels) and np.isfinite(rows).all()
         np.testing.assert_array_equal(np.unique(labels), np.arange(labels.max() + 1))
         counts.add((len(rows), rows.shape[1], labels.max()))
-        again = draw_set(*labelled, np.random.default_rng(seed))
-        np.testing.assert_array_equal(again[0], rows)
-    assert len(counts) > 6
+        again = draw(*labelled, np.random.default_rng(seed))
+        np.testing.assert_array_equal(again.rows, rows)
+        assert again.prior == drawn.prior
+        known.add(drawn.prior is None)
+    assert len(counts) > 6 and known == {True, False}
+
+
+def test_albums_are_of_every_shape(labelled):
+    shapes = []
+    for seed in range(60):
+        _, persons = album(*labelled, np.random.default_rng(seed))
+        sizes = np.unique(persons, return_counts=True)[1]
+        assert len(sizes) >= 2
+        shapes.append((len(sizes), (sizes > 1).mean(), sizes.max()))
+    people, recurring, most = map(np.array, zip(*shapes, strict=True))
+    assert people.min() <= 3 and people.max() >= 30
+    assert (recurring == 0).any() and (recurring == 1).any() and ((recurring > 0) & (recurring < 0.3)).any()
+    assert most.max() > 15
+
+
+def test_one_is_in_front_of_an_album(labelled):
+    for seed in range(10):
+        _, persons = one_in_front(*labelled, np.random.default_rng(seed))
+        sizes = np.sort(np.unique(persons, return_counts=True)[1])
+        assert sizes[-1] >= LARGE and len(sizes) >= 2
+
+
+def test_what_is_known_of_a_space_is_that_of_the_faces_drawn(labelled):
+    checked = 0
+    for seed in range(30):
+        drawn = draw_set(*labelled, np.random.default_rng(seed))
+        if drawn.prior and drawn.labels.max() > 5:
+            own = calibrate_to_impostors(drawn.rows)
+            checked += 1
+            assert abs(drawn.prior.middle - own.middle) < 2.5 * max(drawn.prior.spread, own.spread)
+    assert checked > 5
 
 
 @pytest.mark.parametrize("images", [2, 30])
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", {**RECIPES, **ALBUMS})
 def test_every_recipe_makes_a_set_whether_all_people_are_small_or_large(recipe, images):
     people = make_people(people=20, images=images, dim=32)
     usable = people.labels >= 0
@@ -113,7 +154,8 @@ def test_some_sets_have_wrong_labels(labelled):
     people = {tuple(np.round(row, 4)): label for row, label in zip(unit, labels, strict=True)}
     wrong = []
     for seed in range(40):
-        rows, drawn = draw_set(unit, labels, np.random.default_rng(seed))
+        found = draw_set(unit, labels, np.random.default_rng(seed))
+        rows, drawn = found.rows, found.labels
         known = [people.get(tuple(np.round(row, 4))) for row in rows]
         if None in known:  # another feature space
             continue
