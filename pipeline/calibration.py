@@ -10,8 +10,6 @@ from pathlib import Path
 from common.errors import InputError
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
-from scipy.special import ndtri
 
 from pipeline.rows import Rows, blocks, order_by_content, products
 
@@ -42,6 +40,8 @@ class Calibration:
 
     def nearest_stranger(self, count: int) -> float:
         """How similar the nearest of `count` strangers is expected to be, calibrated."""
+        from scipy.special import ndtri  # not where a calibration is only read
+
         return float(self.upper * ndtri(1 - 1 / (count + 1)))
 
 
@@ -97,6 +97,8 @@ def lowest_peak(values: np.ndarray) -> float:
 
     The density is a histogram smoothed by a normal kernel, wider where there are fewer values.
     """
+    from scipy.ndimage import gaussian_filter1d  # not where a calibration is only read
+
     lower, upper = np.quantile(values, [0.16, 0.84])
     # In float64, for values so near to one another that float32 has fewer than BINS between them.
     counts, edges = np.histogram(values.astype(np.float64), BINS)
