@@ -23,7 +23,7 @@ import numpy as np
 from distributed.engine import add_engine_options, check_engine, engine
 from model.device import choose_device
 from model.gcn import GCND, GCNS, load_networks, predictor
-from pipeline.corrections.said import load_corrections, names_of_groups, on_usable_rows
+from pipeline.corrections.said import groups_of_people, load_corrections
 from pipeline.files.atomic import digest_file
 from pipeline.files.clusters import read_cluster_json, write_clusters
 from pipeline.files.features import feature_json_path, read_features
@@ -122,9 +122,9 @@ def main(args: argparse.Namespace) -> None:
                 trim_heap()
                 people = revise_members(graph, clusters, predict_member)
                 with step("correct"):
-                    people = correct_people(
-                        graph, people, on_usable_rows(corrections, features.usable), predict_member
-                    )
+                    place = np.where(features.usable, np.cumsum(features.usable) - 1, -1)
+                    said = corrections.renumbered(place.__getitem__)
+                    people = correct_people(graph, people, said, predict_member)
                 with step("score clusters"):
                     scores = score_groups(graph, [groups_from_labels(people)], predict_iou, score)
             labels[features.usable], predicted_iou[features.usable] = people, scores[people]
@@ -133,9 +133,16 @@ def main(args: argparse.Namespace) -> None:
         with step("write"):
             groups = canonical_groups(groups_from_labels(labels))
             first = groups.members[groups.offsets[:-1]]
-            names = names_of_groups(corrections, groups, len(labels))
-            place = {"corrections": str(args.corrections.resolve())} if args.corrections else {}
-            write_clusters(args.output, groups, made_from | place, predicted_iou[first], names)
+            people_said = groups_of_people(corrections, groups, len(labels))
+            kept_in = {"corrections": str(args.corrections.resolve())} if args.corrections else {}
+            write_clusters(
+                args.output,
+                groups,
+                made_from | kept_in,
+                predicted_iou[first],
+                {group: person.name for group, person in people_said if person.name},
+                [group for group, person in people_said if person.hidden],
+            )
     if args.profile:
         print("\n".join(profile_lines()))
     alone = int((groups.sizes == 1).sum())

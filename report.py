@@ -1,7 +1,8 @@
 """Make pages that show the people found, to look through and to correct in a browser.
 
-Reads clusters.txt with clusters.json, feature.bin, super_vertex/ and, where there is one, the file list
-with its images; writes report/: index.html and what it shows. It opens from disk, without a server.
+Reads clusters.txt with clusters.json, feature.bin, super_vertex/, the trained graph network in weights/
+and, where there is one, the file list with its images; writes report/: index.html and what it shows. It
+opens from disk, without a server.
 
     python report.py --clusters clusters.txt --output report
 """
@@ -11,7 +12,6 @@ import sys
 import time
 import warnings
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +22,28 @@ from common.progress import bar, say, track, warn
 from common.threads import in_threads
 
 import numpy as np
+import torch
 
-from pipeline.corrections.matching import network_of, sketch_rows
-from pipeline.corrections.said import Corrections, load_corrections, save_corrections
+from model.gcn import GCND, load_networks, predictor
+from pipeline.corrections.said import load_corrections
 from pipeline.files.atomic import digest_file
 from pipeline.files.clusters import read_cluster_json, read_clusters
-from pipeline.files.corrections import corrections_json, encode_sketches
 from pipeline.files.features import Features, read_features
 from pipeline.files.filelist import FileList, filelist_of_features, read_filelist
 from pipeline.files.labels import read_labels
 from pipeline.files.locks import only_run
 from pipeline.files.proposals import read_super_vertex
-from pipeline.groups import Groups, labels_from_groups
+from pipeline.groups import Groups
 from pipeline.judging.cluster import usable_graph
+from pipeline.judging.doubts import find_doubts
+from pipeline.judging.measures import NODE_MEASURES, PROPOSAL_MEASURES
 from pipeline.report.charts import draw_charts
-from pipeline.report.checks import Inspection, inspect_clusters
+from pipeline.report.checks import inspect_clusters
+from pipeline.report.data import corrections_data, face_data, index_data, unreadable_data, words_of
 from pipeline.report.html import THUMBNAILS, drop_other_thumbnails, refuse_other_folder, write_report
 from pipeline.report.thumbnails import make_thumbnail, thumbnail_key, thumbnail_place
 
-FACES_A_SHARD = 5000  # of the page's data, loaded when they are to be seen
+WEIGHTS = Path(__file__).resolve().parent / "weights"
 EXAMPLES = """  sh run_report.sh
   sh run_report.sh --labels labels.txt
   sh run_report.sh --corrections corrections.json"""
@@ -66,6 +69,7 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="corrections.json saved from the report, to go on with",
     )
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of trained graph networks")
     parser.add_argument(
         "--workers", type=cli.positive_int, help="threads that make thumbnails (default: one a core)"
     )
@@ -95,18 +99,25 @@ def main(args: argparse.Namespace) -> None:
             filelist.names if filelist else None,
         )
     with only_run(args.output.resolve().parent):
-        with step("compare"), bar(len(clusters.members), "comparing clusters", "faces") as progress:
+        with step("find doubts"):
+            gcn_d = load_networks(args.weights, GCND, NODE_MEASURES, PROPOSAL_MEASURES, torch.device("cpu"))
+            graph = usable_graph(features, super_vertex)
             groups = Groups((np.cumsum(features.usable) - 1)[clusters.members], clusters.offsets)
-            inspection = inspect_clusters(usable_graph(features, super_vertex), groups, progress.update)
-            inspection = replace(inspection, members=np.flatnonzero(features.usable)[inspection.members])
+            doubts = find_doubts(graph, groups, predictor(gcn_d))
+        with step("compare"), bar(len(clusters.members), "comparing clusters", "faces") as progress:
+            inspection = inspect_clusters(graph, groups, doubts.near[:, 0], progress.update)
+        row_of = np.flatnonzero(features.usable)
+        doubts = replace(doubts, alike=row_of[doubts.alike])
+        inspection = replace(inspection, members=row_of[inspection.members])
         with step("thumbnails"):
-            thumbnails = thumbnails_of(args, filelist, inspection.members)
+            rows = np.append(inspection.members, np.setdiff1d(corrections.not_faces, clusters.members))
+            thumbnails = dict(zip(rows.tolist(), thumbnails_of(args, filelist, rows), strict=True))
         with step("write"):
             data = {
-                "index": index_data(features, clusters, inspection, found, filelist, thumbnails)
-                | corrections_data(corrections, features, clusters, filelist, found),
+                "index": index_data(features, clusters, inspection, doubts, found, filelist, thumbnails)
+                | corrections_data(corrections, features, clusters, filelist, found, thumbnails),
                 "unreadable": unreadable_data(features, filelist),
-                **face_data(features, clusters, inspection, filelist, thumbnails),
+                **face_data(features, clusters, inspection, doubts, filelist, thumbnails),
             }
             words = words_of(data["index"], args.clusters)
             predicted = np.array(found["predicted_iou"]) if found else None
@@ -116,7 +127,7 @@ def main(args: argparse.Namespace) -> None:
                 words,
                 lambda folder: draw_charts(folder, clusters, inspection, predicted, labels),
             )
-            used = {thumbnail_place(args.output / THUMBNAILS, key) for key in thumbnails if key}
+            used = {thumbnail_place(args.output / THUMBNAILS, key) for key in thumbnails.values() if key}
             drop_other_thumbnails(args.output / THUMBNAILS, used)
     if args.profile:
         print("\n".join(profile_lines()))
@@ -185,129 +196,6 @@ def thumbnails_of(args: argparse.Namespace, filelist: FileList | None, rows: np.
         first = next(path for path, key in zip(paths, keys, strict=True) if key in failed)
         warn(f"{unseen} images cannot be read now, and are shown by number: the first is {first}")
     return ["" if key in failed else key for key in keys]
-
-
-def index_data(
-    features: Features,
-    clusters: Groups,
-    inspection: Inspection,
-    found: dict[str, Any],
-    filelist: FileList | None,
-    thumbnails: list[str],
-) -> dict[str, Any]:
-    """What the page knows of every cluster from the start."""
-    several = clusters.sizes > 1
-    worse = np.where(inspection.rival >= 0, inspection.rival_fit - inspection.fit, -inspection.fit - 100)
-    large = clusters.sizes > 2
-    mixed = np.where(large, np.maximum.reduceat(worse, clusters.offsets[:-1]), -1000)
-    return {
-        "named": filelist is not None,
-        "root": image_root(filelist),
-        "network": network_of(features),
-        "people": int(several.sum()),
-        "typical": middle(inspection.inside[several]),
-        "outside": middle(inspection.near_similarity[:, 0][inspection.near[:, 0] >= 0]),
-        "sizes": clusters.sizes.tolist(),
-        "iou": found.get("predicted_iou"),
-        "covers": [thumbnails[first] for first in clusters.offsets[:-1].tolist()],
-        "near": inspection.near.ravel().tolist(),
-        "nearSimilarity": rounded(inspection.near_similarity.ravel()),
-        "mixed": rounded(mixed),
-        "shards": shard_starts(clusters).tolist(),
-        "unreadable": int((~features.usable).sum()),
-    }
-
-
-def corrections_data(
-    corrections: Corrections,
-    features: Features,
-    clusters: Groups,
-    filelist: FileList | None,
-    found: dict[str, Any],
-) -> dict[str, Any]:
-    """The corrections so far, in the form of their file with each face's cluster, and people's names."""
-    names = filelist.names if filelist else None
-    saved = corrections_json(save_corrections(corrections, features, names))
-    cluster_of = labels_from_groups(clusters, len(features.rows))
-    for face in saved["faces"]:
-        face["cluster"] = int(cluster_of[face["row"]])
-    # Where the corrections are at hand they say the names, and may have changed them.
-    named = [] if corrections.people else enumerate(found.get("names", []))
-    return {"corrections": saved, "names": [[cluster, name] for cluster, name in named if name]}
-
-
-def face_data(
-    features: Features,
-    clusters: Groups,
-    inspection: Inspection,
-    filelist: FileList | None,
-    thumbnails: list[str],
-) -> dict[str, Any]:
-    """What the page loads when the faces of some clusters are to be seen, by the name of the file."""
-    data = {}
-    ends = clusters.offsets[np.append(shard_starts(clusters), len(clusters))].tolist()
-    for number, (first, last) in enumerate(pairwise(ends)):
-        rows = inspection.members[first:last]
-        rivals = np.flatnonzero(inspection.rival[first:last] >= 0)
-        data[f"faces_{number}"] = {
-            "rows": rows.tolist(),
-            "names": [filelist.names[row] for row in rows.tolist()] if filelist else None,
-            "thumbs": thumbnails[first:last] if filelist else None,
-            "fits": rounded(inspection.fit[first:last]),
-            "sketches": encode_sketches(sketch_rows(features.rows[rows])),
-            "rivals": {
-                int(place): [int(inspection.rival[first + place]), fit]
-                for place, fit in zip(rivals, rounded(inspection.rival_fit[first:last][rivals]), strict=True)
-            },
-        }
-    return data
-
-
-def shard_starts(clusters: Groups) -> np.ndarray:
-    """The first cluster of each shard of the data, int64; a cluster is never cut."""
-    return np.unique(clusters.offsets[:-1] // FACES_A_SHARD, return_index=True)[1]
-
-
-def unreadable_data(features: Features, filelist: FileList | None) -> list[list[Any]]:
-    """Row, image and reason of each row that has no feature."""
-    told = {entry.get("row"): str(entry.get("reason")) for entry in features.meta.get("unreadable", [])}
-    return [
-        [row, filelist.names[row] if filelist else None, told.get(row, "its feature is zeros")]
-        for row in np.flatnonzero(~features.usable).tolist()
-    ]
-
-
-def image_root(filelist: FileList | None) -> str:
-    """What a name of the list follows in a path: the list's folder, or the working directory."""
-    if filelist is None:
-        return ""
-    return str(filelist.paths[0].absolute()).removesuffix(filelist.names[0])
-
-
-def words_of(index: dict[str, Any], clusters_path: Path) -> dict[str, Any]:
-    """What the page says before its data are loaded."""
-    faces, people, unreadable = sum(index["sizes"]), index["people"], index["unreadable"]
-    alone = len(index["sizes"]) - people
-    return {
-        "summary": f"{faces + unreadable:,} images: {faces - alone:,} faces of {people:,} people, "
-        f"{alone:,} seen once" + (f", {unreadable:,} unreadable" if unreadable else ""),
-        "people": people,
-        "alone": alone,
-        "unreadable": unreadable,
-        "typical": index["typical"],
-        "outside": index["outside"],
-        "clusters": clusters_path.name,
-    }
-
-
-def middle(similarities: np.ndarray) -> float:
-    """The median of similarities, that of strangers where there are none."""
-    return float(np.median(similarities)) if len(similarities) else 0.0
-
-
-def rounded(values: np.ndarray) -> list[float]:
-    """To two decimals, for data that are shorter."""
-    return np.round(values.astype(np.float64), 2).tolist()
 
 
 if __name__ == "__main__":

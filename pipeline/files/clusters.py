@@ -18,13 +18,15 @@ def write_clusters(
     groups: Groups,
     made_from: dict[str, str | None],
     predicted_iou: np.ndarray,
-    names: list[str | None] | None = None,
+    names: dict[int, str] | None = None,
+    hidden: list[int] | None = None,
 ) -> None:
     """Write canonical groups, a cluster a line, and the JSON beside them, both or neither.
 
     Ids are ascending and separated by one space. `predicted_iou` is float (G,); `made_from` are
     digests of what the clusters were made from, by name; that of the clusters' own file is added.
-    `names` are those of the people, None where one has none.
+    `names` are those of the people who have one, by number, `hidden` the numbers of those whom nobody
+    wants to see.
     """
     members, offsets = groups.members.tolist(), groups.offsets.tolist()
     with whole_file(path.with_suffix(".json")) as json_part, whole_file(path) as part:
@@ -33,8 +35,9 @@ def write_clusters(
                 file.write(" ".join(map(str, members[start:end])) + "\n")
         meta = {"format": 1, "count": len(groups), "clusters_sha256": digest_file(part)}
         scores = np.round(predicted_iou.astype(float), 4).tolist()
-        named = {"names": names} if names and any(names) else {}
-        dump_json(json_part, {**meta, **made_from, "predicted_iou": scores, **named})
+        told: dict[str, Any] = {"names": [names.get(group) for group in range(len(groups))]} if names else {}
+        told |= {"hidden": sorted(hidden)} if hidden else {}
+        dump_json(json_part, {**meta, **made_from, "predicted_iou": scores, **told})
 
 
 def read_clusters(path: Path) -> Groups:
@@ -64,7 +67,7 @@ PREDICT_COMMAND = "sh run_predict.sh"
 
 
 def read_cluster_json(clusters_path: Path) -> dict[str, Any] | None:
-    """The JSON beside a `clusters.txt`, None where there is none; `names` is a list in any case.
+    """The JSON beside a `clusters.txt`, None where there is none; `names` and `hidden` are lists in any case.
 
     Raises `InputError` where it is damaged or belongs to other clusters.
     """
@@ -80,12 +83,15 @@ def read_cluster_json(clusters_path: Path) -> dict[str, Any] | None:
     if not isinstance(scores, list) or len(scores) != values.get("count") or not all(map(_is_share, scores)):
         raise InputError(f"{path}: `predicted_iou` is damaged: run `{PREDICT_COMMAND}` again")
     names = values.setdefault("names", [None] * len(scores))
-    if not isinstance(names, list) or len(names) != len(scores) or not all(map(_is_name, names)):
+    if not isinstance(names, list) or len(names) != len(scores) or not all(map(is_name, names)):
         raise InputError(f"{path}: `names` is damaged: run `{PREDICT_COMMAND}` again")
+    hidden = values.setdefault("hidden", [])
+    if not isinstance(hidden, list) or not all(type(one) is int and 0 <= one < len(scores) for one in hidden):
+        raise InputError(f"{path}: `hidden` is damaged: run `{PREDICT_COMMAND}` again")
     return values
 
 
-def _is_name(value: Any) -> bool:
+def is_name(value: Any) -> bool:
     return value is None or (isinstance(value, str) and bool(value.strip()))
 
 

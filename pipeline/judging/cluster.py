@@ -9,8 +9,8 @@ from common.threads import in_threads
 import numpy as np
 
 from pipeline.calibration import Calibration
-from pipeline.corrections.apply import apart_from, apply_corrections
-from pipeline.corrections.said import Corrections
+from pipeline.corrections.apply import apply_corrections, foes_of
+from pipeline.files.corrections import Corrections
 from pipeline.files.features import Features
 from pipeline.files.proposals import Round, SuperVertex
 from pipeline.groups import Groups, take_groups
@@ -64,18 +64,27 @@ def correct_people(
 ) -> np.ndarray:
     """People in whom every correction holds, int64 (N,), numbered from 0; arguments as `find_people`.
 
-    A face that leaves alone goes to the person that the network finds it to belong to, if to any.
+    A face that leaves alone goes to the person that the network finds it to belong to, if to any. Images
+    that show no face are -1.
     """
     corrected = apply_corrections(people, corrections)
-    in_person = np.zeros(len(people), bool)
+    no_face = corrected < 0
+    corrected[no_face] = corrected.max(initial=-1) + 1 + np.arange(no_face.sum())  # each alone meanwhile
+    spoken_of = no_face.copy()
     for person in corrections.people:
-        in_person[person.rows] = True
-    alone = (np.bincount(corrected)[corrected] == 1) & (np.bincount(people)[people] > 1) & ~in_person
+        spoken_of[person.rows] = True
+    alone = (np.bincount(corrected)[corrected] == 1) & (np.bincount(people)[people] > 1) & ~spoken_of
+    faces = np.flatnonzero(alone)
+    foes = foes_of([np.array([face]) for face in faces.tolist()], corrections.apart)
+    foes_of_face = dict(zip(faces.tolist(), foes, strict=True))
 
     def may_join(labels: np.ndarray, face: int, cluster: int) -> bool:
-        return cluster not in labels[apart_from(np.array([face]), corrections.apart)]
+        return cluster not in labels[foes_of_face[face]]
 
-    return attach_faces(graph, corrected, np.flatnonzero(alone), may_join, predict_member)
+    found = attach_faces(graph, corrected, faces, may_join, predict_member)
+    found[no_face] = -1
+    found[~no_face] = np.unique(found[~no_face], return_inverse=True)[1]
+    return found
 
 
 def choose_clusters(
