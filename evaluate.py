@@ -11,17 +11,10 @@ import sys
 from pathlib import Path
 
 from common import cli
-from common.errors import InputError
-
-import numpy as np
-
-from pipeline import metrics
-from pipeline.files.clusters import read_clusters
-from pipeline.files.labels import read_labels
-from pipeline.groups import labels_from_groups
 
 
 def get_parser() -> argparse.ArgumentParser:
+    """The arguments of this script."""
     parser = cli.make_parser(
         "run_evaluate.sh",
         "Score clusters against known identities: pairwise and BCubed precision, recall and F, and NMI.",
@@ -35,16 +28,20 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
+    """Read both, score, print the table."""
+    import numpy as np
+
+    from pipeline.files.clusters import read_clusters
+    from pipeline.files.labels import read_labels
+    from pipeline.groups import labels_from_groups
+
     labels_true = read_labels(args.labels)
-    clusters = read_clusters(args.clusters)
-    if (last := clusters.members.max()) >= len(labels_true):
-        raise InputError(
-            f"{args.clusters}: holds row {last} but {args.labels} has {len(labels_true)} labels: "
-            "give the labels of the same file list"
-        )
+    clusters = read_clusters(args.clusters, len(labels_true), args.labels)
+
+    from pipeline import metrics
+
     labels_pred = labels_from_groups(clusters, len(labels_true))
     scores = metrics.evaluate(labels_true, metrics.own_clusters(labels_pred))
-
     print(f"{len(labels_true)} rows, {len(np.unique(labels_true))} people, {len(clusters)} clusters")
     if unplaced := np.count_nonzero(labels_pred < 0):
         print(f"{unplaced} rows stand in no cluster, and count as people of their own")

@@ -9,32 +9,21 @@ graph and the cluster proposals of every round of merging.
 import argparse
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from common import cli
 from common.errors import InputError, UsageError
 from common.profile import profile_lines, step
-from common.progress import bar, say
-
-import numpy as np
+from common.progress import bar, log
 
 from distributed.engine import add_engine_options, check_engine, engine
-from pipeline.calibration import Calibration, calibrate_to_strangers
-from pipeline.files.atomic import clear_up, whole_folder
-from pipeline.files.features import Features, feature_digest, read_features
-from pipeline.files.locks import only_run
-from pipeline.files.proposals import SUPER_VERTEX_FILES, create_graph, read_super_vertex, write_rounds
-from pipeline.proposals.merging import MAX_SIZE, ROUNDS, THRESHOLD, Linking, propose, rows_of_rounds
-from pipeline.rows import UnitRows, graph_of_usable_rows, slices, trim_heap, unit_blocks
-from pipeline.search.knn import NEIGHBORS, SEARCHES, Found, fill_graph, make_search
+from pipeline.defaults import MAX_SIZE, NEIGHBORS, ROUNDS, SEARCHES, THRESHOLD
 
 EXAMPLES = """  sh run_proposal.sh
   sh run_proposal.sh --features val_mobilefacenet.bin --dim 128
   sh run_proposal.sh --k 40 --max-size 500"""
 # What makes other proposals of the same features.
-PARAMETERS = ("k", "threshold", "rounds", "step", "max_size", "search")
+PARAMETERS = ("k", "threshold", "rounds", "max_size", "search")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -48,25 +37,20 @@ def get_parser() -> argparse.ArgumentParser:
         help="folder to write; one of an earlier run is replaced",
     )
     parser.add_argument(
-        "--k", type=cli.positive_int, default=NEIGHBORS, help="neighbors of a face in the affinity graph"
+        "--k", type=cli.at_least(1), default=NEIGHBORS, help="neighbors of a face in the affinity graph"
     )
     parser.add_argument(
         "--threshold",
-        type=cli.finite_float,
+        type=cli.at_least(-1e9),
         default=THRESHOLD,
-        help="lowest similarity at which super-vertices merge, in standard deviations above strangers",
+        help="lowest similarity at which super-vertices merge, in standard deviations above impostor pairs",
     )
     parser.add_argument(
-        "--rounds", type=cli.positive_int, default=ROUNDS, help="rounds of merging in each family"
-    )
-    parser.add_argument(
-        "--step",
-        type=cli.positive_float,
-        help="fall of the threshold from round to round (default: as the data's nearest neighbors ask)",
+        "--rounds", type=cli.at_least(1), default=ROUNDS, help="rounds of merging in each hierarchy"
     )
     parser.add_argument(
         "--max-size",
-        type=cli.several_int,
+        type=cli.at_least(2),
         default=MAX_SIZE,
         help="most faces in a proposal; larger ones stay split",
     )
@@ -79,7 +63,7 @@ def get_parser() -> argparse.ArgumentParser:
     add_engine_options(parser)
     parser.add_argument(
         "--shards",
-        type=cli.positive_int,
+        type=cli.at_least(1),
         help="parts that a cluster's machines divide the rows into (default: one for each machine)",
     )
     parser.add_argument("--profile", action="store_true", help="print time and peak memory of each step")
@@ -95,103 +79,70 @@ def main(args: argparse.Namespace) -> None:
     check_engine(args)
     if args.engine == "ray" and args.search not in ("auto", "exact"):
         raise UsageError(f"--search {args.search}: --engine ray searches exactly: leave one of them out")
+    from pipeline.files import proposals as files
+    from pipeline.files.atomic import clear_up, whole_folder
+    from pipeline.files.features import read_features
+    from pipeline.files.locks import only_run
+
     with step("check features"):
         features = read_features(args.features, args.dim)
-        usable = features.usable
-        if not usable.any():
+        if not len(features.numbering):
             raise InputError(
                 f"{args.features}: every row is zeros, so no image could be read: check the file list"
             )
         run = {
-            "features_sha256": feature_digest(features),
+            "features_sha256": features.digest,
             "parameters": {name: getattr(args, name) for name in PARAMETERS},
         }
     with only_run(args.output.resolve().parent):
         clear_up(args.output)
-        if not args.restart and is_done(args.output, features, run):
-            say(f"{args.output}: is done already; --restart makes it anew; next: sh run_predict.sh")
+        if not args.restart and files.is_done(args.output, features, run):
+            log(f"{args.output}: is done already; --restart makes it anew; next: sh run_predict.sh")
             return
-        k = min(args.k, int(usable.sum()) - 1)
-        with engine(args), whole_folder(args.output, holds=SUPER_VERTEX_FILES) as folder:
-            neighbors, similarities = create_graph(folder, len(usable), k)
+        from pipeline.calibration import calibrate_to_impostors, refuse_equal_rows
+        from pipeline.proposals.merging import propose
+        from pipeline.rows import UnitRows, graph_of_usable_rows
+        from pipeline.search.knn import fill_graph
+
+        numbering = features.numbering
+        k = min(args.k, len(numbering) - 1)
+        with engine(args) as machines, whole_folder(args.output, holds=files.SUPER_VERTEX_FILES) as folder:
+            neighbors, similarities = files.create_graph(folder, len(features.rows), k)
             with step("prepare search"):
-                described, results = search(args, features, k)
-            with step("search"), bar(int(usable.sum()), "affinity graph", "faces") as progress:
-                fill_graph(results, usable, neighbors, similarities, progress.update)
+                described, results = machines.neighbors(features, k + 1, args.search)
+            with step("search"), bar(len(numbering), "affinity graph", "faces") as progress:
+                fill_graph(results, numbering, neighbors, similarities, progress.update)
             del results
-            trim_heap()
             with step("calibrate"):
-                unit = UnitRows(features.rows, usable)
-                if len(unit) > 1 and all((unit[part] == unit[:1]).all() for part in slices(len(unit))):
-                    raise InputError(
-                        f"{args.features}: every row is the same, so nobody can be told from anybody: "
-                        "check the images and the network's weights"
-                    )
-                calibration = calibrate_to_strangers(unit)
+                unit = UnitRows(features.rows, numbering)
+                refuse_equal_rows(unit, args.features)
+                calibration = calibrate_to_impostors(unit)
             with step("merge"):
                 rounds = propose(
                     unit,
-                    *graph_of_usable_rows(neighbors, similarities, usable),
+                    *graph_of_usable_rows(neighbors, similarities, numbering),
                     calibration,
                     threshold=args.threshold,
                     rounds=args.rounds,
-                    step=args.step,
                     max_size=args.max_size,
-                    linking=linking(args, usable, neighbors, similarities, calibration),
+                    linking=machines.edges(numbering, neighbors, similarities, calibration),
                 )
             with step("write"):
                 manifest = run | {
-                    "count": len(usable),
+                    "count": len(features.rows),
                     "k": k,
                     "search": described,
                     "calibration": {"middle": calibration.middle, "spread": calibration.spread},
                 }
-                write_rounds(folder, manifest, rows_of_rounds(rounds, usable))
+                files.write_rounds(folder, manifest, rounds, numbering)
     if args.profile:
         print("\n".join(profile_lines()))
     proposals = sum(len(round_.proposals) for round_ in rounds)
-    say(
+    log(
         f"{args.output}: {proposals} proposals from {len(unit)} faces, {described['method']} search"
         + (f" with recall {described['recall']:.3f}" if described["method"] != "exact" else "")
         + f", in {time.monotonic() - started:.1f} s; next: sh run_predict.sh"
     )
-
-
-def search(args: argparse.Namespace, features: Features, k: int) -> tuple[dict[str, Any], Iterator[Found]]:
-    """What the manifest says of the search, and what it finds as `fill_graph` takes it."""
-    if args.engine == "ray":
-        from distributed.search import DESCRIBED, found_in_shards
-
-        return DESCRIBED, found_in_shards(features, k + 1, args.shards)
-    search = make_search(args.search, features.rows, features.usable, k)
-    blocks = unit_blocks(features.rows, features.usable, search.queries_at_once)
-    return search.described(), search.results(blocks, k + 1)
-
-
-def linking(
-    args: argparse.Namespace,
-    usable: np.ndarray,
-    neighbors: np.ndarray,
-    similarities: np.ndarray,
-    calibration: Calibration,
-) -> Linking | None:
-    """Where a cluster is to make the edges that link faces, how; None where `propose` makes them."""
-    if args.engine == "local":
-        return None
-    from distributed.merge import linking_in_parts
-
-    return linking_in_parts(usable, neighbors, similarities, calibration, args.shards)
-
-
-def is_done(path: Path, features: Features, run: dict[str, Any]) -> bool:
-    """Whether `path` holds whole proposals of the same features and parameters."""
-    if not path.exists():
-        return False
-    try:
-        manifest = read_super_vertex(path, features).manifest
-    except InputError:
-        return False
-    return all(manifest.get(name) == value for name, value in run.items())
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 #!/bin/sh
 # Run every check: lint, format, shell scripts, types, tests.
 #
-# Input:   nothing; further arguments go to pytest
+# Input:   nothing, or `quick` for lint, types and the tests that need no process, cluster or browser;
+#          further arguments go to pytest
 # Output:  the checks' own words; the exit code is 0 where all pass
 # Cost:    minutes on two cores; the first run also installs what is needed
 # Example: sh run_tests.sh
+#          sh run_tests.sh quick
 #          sh run_tests.sh tests/test_metrics.py -k nmi
 set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -12,6 +14,10 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 case ${1:-} in
 -h | --help | --version) help_and_version "$1" ;;
 esac
+if [ "${1:-}" = quick ]; then
+    shift
+    set -- -m "not slow and not ray and not browser and not process" --ignore tests/stages "$@"
+fi
 find_python requirements.txt requirements-dev.txt requirements-ray.txt
 
 cd "$here"
@@ -19,5 +25,5 @@ PATH=$("$python" -c 'import sysconfig; print(sysconfig.get_path("scripts"))'):$P
 "$python" -m ruff check .
 "$python" -m ruff format --check .
 shellcheck ./*.sh scripts/*.sh .ci/run
-"$python" -m mypy common pipeline model distributed
+"$python" -m mypy common pipeline model stages distributed
 exec "$python" -m pytest "$@"

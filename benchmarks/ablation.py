@@ -21,27 +21,24 @@ from common import cli
 from common.progress import track
 
 from datasets import NETWORKS, FaceSet, add_shared, load
-from oracle import join_groups
-from quality import SETS, folds_of, predictors, unseen_by
+from quality import SETS, folds_of, judges, unseen_by
 from raw_features import raw_predictor
 
 from pipeline.files.proposals import Round
 from pipeline.judging.cluster import Predict, choose_clusters, find_people, score_rounds
 from pipeline.judging.flat_cut import (
-    all_proposals,
-    cluster_index,
-    levels_of_families,
-    rank_and_deoverlap,
-    select_clusters,
+    best_flat_cut,
+    levels_of_hierarchies,
+    ranked_clusters,
 )
-from pipeline.judging.measures import Measured, single_faces
+from pipeline.judging.measures import Measured
 from pipeline.judging.membership import MEMBER_MEASURES, revise_members
 from pipeline.metrics import evaluate
+from pipeline.training.problems import Problem, pose_problem
 from predict import WEIGHTS
-from train import Problem, pose_problem
 
 IS_MEMBER = MEMBER_MEASURES.index("is a member")
-LEAST_IOP, MOST_IOP = 0.3, 0.7  # between which the paper's implementation asks GCN-S
+MIN_IOP, MAX_IOP = 0.3, 0.7  # between which the paper's implementation asks GCN-S
 EXAMPLES = """  python benchmarks/ablation.py
   python benchmarks/ablation.py glint8 --network dlib"""
 
@@ -56,23 +53,23 @@ class Case:
     shared: Path
 
     @cached_property
-    def predictors(self) -> tuple[Predict, Predict]:
+    def judges(self) -> tuple[Predict, Predict]:
         """GCN-D's prediction of IoU and GCN-S's of membership."""
-        return predictors(WEIGHTS, self.fold)
+        return judges(WEIGHTS, self.fold)
 
     @cached_property
     def scores(self) -> tuple[np.ndarray, np.ndarray]:
         """Predicted IoU of the proposals and of each face alone."""
-        return score_rounds(self.problem.graph, self.problem.rounds, self.predictors[0])
+        return score_rounds(self.problem.graph, self.problem.rounds, self.judges[0])
 
     @cached_property
     def clusters(self) -> np.ndarray:
         """The clusters chosen, before their members are revised."""
-        return select_clusters(self.problem.rounds, *self.scores)
+        return best_flat_cut(self.problem.rounds, *self.scores)
 
     def revised(self, clusters: np.ndarray, predict: Predict | None = None) -> np.ndarray:
         """Clusters after GCN-S."""
-        return revise_members(self.problem.graph, clusters, predict or self.predictors[1])
+        return revise_members(self.problem.graph, clusters, predict or self.judges[1])
 
 
 def defaults(case: Case) -> np.ndarray:
@@ -82,22 +79,20 @@ def defaults(case: Case) -> np.ndarray:
 
 def rank_all(case: Case) -> np.ndarray:
     """The paper's selection: rank all proposals by predicted IoU, each takes what is left."""
-    groups = join_groups(all_proposals(case.problem.rounds), single_faces(len(case.problem.labels)))
-    chosen = rank_and_deoverlap(groups, np.concatenate(case.scores), len(case.problem.labels))
-    return case.revised(cluster_index(chosen))
+    return case.revised(ranked_clusters(case.problem.rounds, *case.scores))
 
 
-def families(keep: Callable[[str], bool]) -> Callable[[Case], np.ndarray]:
-    """The default path on some families of proposals alone."""
+def hierarchies(keep: Callable[[str], bool]) -> Callable[[Case], np.ndarray]:
+    """The default path on some hierarchies of proposals alone."""
 
     def variant(case: Case) -> np.ndarray:
         rounds = [
             Round(name, 0.0, groups, np.zeros(0, np.int64))
-            for name, levels in levels_of_families(case.problem.rounds).items()
+            for name, levels in levels_of_hierarchies(case.problem.rounds).items()
             if keep(name)
             for _, groups in levels
         ]
-        return find_people(case.problem.graph, rounds, *case.predictors)
+        return find_people(case.problem.graph, rounds, *case.judges)
 
     return variant
 
@@ -109,19 +104,19 @@ def no_revision(case: Case) -> np.ndarray:
 
 def only_drop(case: Case) -> np.ndarray:
     """GCN-S drops outliers; faces left over stay alone."""
-    predict_member = case.predictors[1]
+    predict_member = case.judges[1]
     return case.revised(case.clusters, lambda m: np.where(is_member(m), predict_member(m), 0))
 
 
 def only_attach(case: Case) -> np.ndarray:
     """GCN-S attaches faces left over; members stay."""
-    predict_member = case.predictors[1]
+    predict_member = case.judges[1]
     return case.revised(case.clusters, lambda m: np.where(is_member(m), 1, predict_member(m)))
 
 
 def drop_in_doubt(case: Case) -> np.ndarray:
     """GCN-S drops a member that more likely does not belong, where the default asks for more."""
-    predict_member = case.predictors[1]
+    predict_member = case.judges[1]
 
     def predict(measured: Measured) -> np.ndarray:
         probability = predict_member(measured)
@@ -134,9 +129,9 @@ def gated(case: Case) -> np.ndarray:
     """GCN-S on the clusters of middling purity alone: their IoP is the mean of what GCN-S predicts."""
 
     def predict(measured: Measured) -> np.ndarray:
-        probability, member = case.predictors[1](measured), is_member(measured)
+        probability, member = case.judges[1](measured), is_member(measured)
         iop = np.bincount(measured.owner, probability * member) / np.bincount(measured.owner, member)
-        asked = ((iop > LEAST_IOP) & (iop < MOST_IOP))[measured.owner]
+        asked = ((iop > MIN_IOP) & (iop < MAX_IOP))[measured.owner]
         return np.where(asked, probability, member.astype(np.float32))
 
     return case.revised(case.clusters, predict)
@@ -144,7 +139,7 @@ def gated(case: Case) -> np.ndarray:
 
 def one_network(case: Case) -> np.ndarray:
     """One fold's networks instead of the mean of all, as in the parts in any case."""
-    return find_people(case.problem.graph, case.problem.rounds, *predictors(WEIGHTS, case.fold or 0))
+    return find_people(case.problem.graph, case.problem.rounds, *judges(WEIGHTS, case.fold or 0))
 
 
 def raw_nodes(case: Case) -> np.ndarray:
@@ -155,12 +150,18 @@ def raw_nodes(case: Case) -> np.ndarray:
 
 VARIANTS: dict[str, Callable[[Case], np.ndarray]] = {
     "defaults": defaults,
-    "proposals: `linked` alone (one merge tree)": families(lambda family: family == "linked"),
-    "proposals: `mean` alone": families(lambda family: family == "mean"),
-    "proposals: shared neighbors alone": families(lambda family: family.startswith("shared")),
-    "proposals: without `linked`": families(lambda family: family != "linked"),
-    "proposals: without `mean`": families(lambda family: family != "mean"),
-    "proposals: without shared neighbors": families(lambda family: not family.startswith("shared")),
+    "proposals: single linkage alone (one merge tree)": hierarchies(
+        lambda hierarchy: hierarchy == "single linkage"
+    ),
+    "proposals: average linkage alone": hierarchies(lambda hierarchy: hierarchy == "average linkage"),
+    "proposals: shared nearest neighbors alone": hierarchies(
+        lambda hierarchy: hierarchy.startswith("shared")
+    ),
+    "proposals: without single linkage": hierarchies(lambda hierarchy: hierarchy != "single linkage"),
+    "proposals: without average linkage": hierarchies(lambda hierarchy: hierarchy != "average linkage"),
+    "proposals: without shared nearest neighbors": hierarchies(
+        lambda hierarchy: not hierarchy.startswith("shared")
+    ),
     "selection: rank and de-overlap": rank_all,
     "GCN-D: one network, not the mean of four (GCN-S too)": one_network,
     "GCN-S off": no_revision,

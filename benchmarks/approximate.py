@@ -17,7 +17,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import cli
-from common.progress import say
+from common.progress import log
 
 from datasets import NETWORKS, FaceSet, add_shared, load, write_set
 from speed import REPOSITORY, run
@@ -48,9 +48,8 @@ def repeated(faces: FaceSet, repeats: int, seed: int = 0) -> FaceSet:
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of this benchmark."""
     parser = cli.make_parser("approximate.py", "What approximate search costs in quality.", EXAMPLES)
-    parser.add_argument("--repeats", type=cli.positive_int, default=30, help=f"times {SET}")
+    parser.add_argument("--repeats", type=cli.at_least(1), default=30, help=f"times {SET}")
     parser.add_argument("--network", choices=NETWORKS, default="mobilefacenet", help="whose features")
-    parser.add_argument("--search", nargs="+", choices=("ivf", "hnsw"), default=["ivf"], help="to compare")
     add_shared(parser)
     return parser
 
@@ -64,7 +63,7 @@ def main(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         cwd = Path(folder)
         write_set(faces, cwd / "feature.bin")
-        for search in ["exact", *args.search]:
+        for search in ("exact", "ivf"):
             run(REPOSITORY / "proposal.py", "--search", search, cwd=cwd)
             run(REPOSITORY / "predict.py", "--restart", cwd=cwd)
             recall = json.loads((cwd / "super_vertex/manifest.json").read_text())["search"]["recall"]
@@ -72,7 +71,7 @@ def main(args: argparse.Namespace) -> None:
             f[search] = 100 * evaluate(faces.labels, own_clusters(found)).bcubed.f
             lost = f["exact"] - f[search]
             holds = "yes" if lost < MOST_LOST else "NO"
-            say(f"| {search} | {recall:.3f} | {f[search]:.2f} | {lost:.2f} | {holds} |")
+            log(f"| {search} | {recall:.3f} | {f[search]:.2f} | {lost:.2f} | {holds} |")
 
 
 if __name__ == "__main__":

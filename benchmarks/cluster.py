@@ -35,18 +35,18 @@ import torch
 
 from benchmarks import synthetic
 from distributed.merge import forest_of_rows, join
-from model.gcn import GCND, GCNS, load_networks, predictor
-from pipeline.calibration import calibrate_to_strangers
+from pipeline.calibration import calibrate_to_impostors
 from pipeline.files.features import read_features
 from pipeline.judging.cluster import score_rounds
-from pipeline.judging.flat_cut import select_clusters
-from pipeline.judging.measures import NODE_MEASURES, PROPOSAL_MEASURES, measured_graph
-from pipeline.judging.membership import MEMBER_MEASURES, revise_members
+from pipeline.judging.flat_cut import best_flat_cut
+from pipeline.judging.measures import measured_graph
+from pipeline.judging.membership import revise_members
 from pipeline.proposals.edges import Edges
-from pipeline.proposals.merging import SHARED_WIDTHS, propose
+from pipeline.proposals.merging import NEIGHBORHOODS_SHARED, propose
 from pipeline.rows import unit_rows
 from pipeline.search.knn import NEIGHBORS, fill_graph, nearest_rows
 from predict import WEIGHTS
+from stages.judges import load_judges
 
 Result = TypeVar("Result")
 EXAMPLES = """  python benchmarks/cluster.py --count 200000 --nodes 1 2 4
@@ -59,10 +59,10 @@ OBJECT_STORE = 1 << 30
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of this benchmark."""
     parser = cli.make_parser("cluster.py", "Time the stages on Ray beside one process.", EXAMPLES)
-    parser.add_argument("--count", type=cli.positive_int, default=200_000, help="number of rows")
-    parser.add_argument("--dim", type=cli.positive_int, default=256, help="length of a row")
+    parser.add_argument("--count", type=cli.at_least(1), default=200_000, help="number of rows")
+    parser.add_argument("--dim", type=cli.at_least(1), default=256, help="length of a row")
     parser.add_argument(
-        "--nodes", type=cli.positive_int, nargs="+", default=[1, 2, 4], help="numbers of nodes of one thread"
+        "--nodes", type=cli.at_least(1), nargs="+", default=[1, 2, 4], help="numbers of nodes of one thread"
     )
     parser.add_argument(
         "--stage", choices=["all", *STAGES], default="all", help="time one stage, the other runs untimed once"
@@ -107,8 +107,8 @@ def parts_of_the_work(path: Path) -> list[str]:
         return result
 
     found = timed_part("search", nearest_rows, unit, unit, NEIGHBORS + 1, 1)
-    fill_graph([found], features.usable, neighbors, cosines)
-    calibration = calibrate_to_strangers(unit)
+    fill_graph([found], features.numbering, neighbors, cosines)
+    calibration = calibrate_to_impostors(unit)
     bounds = [count * part // 4 for part in range(5)]
     spans = list(zip(bounds, bounds[1:], strict=False))
 
@@ -116,21 +116,17 @@ def parts_of_the_work(path: Path) -> list[str]:
         return [forest_of_rows(neighbors, cosines, *span, calibration, width) for span in spans]
 
     forests = {}
-    for width in (0, *SHARED_WIDTHS):
+    for width in (0, *NEIGHBORHOODS_SHARED):
         name = f"by {width} shared neighbors" if width else "by similarity"
         parts = timed_part(f"forests {name}", forests_of_parts, width)
         forests[width] = timed_part(f"forests {name} joined", reduce, join, parts)
     graph_parts = (unit, neighbors, cosines, calibration)
     rounds = timed_part("driver: merge", partial(propose, linking=forests.__getitem__), *graph_parts)
     graph = timed_part("driver: measure graph", measured_graph, *graph_parts)
-    networks = [
-        load_networks(WEIGHTS, network, measures, PROPOSAL_MEASURES, torch.device("cpu"))
-        for network, measures in ((GCND, NODE_MEASURES), (GCNS, MEMBER_MEASURES))
-    ]
-    predict_iou, predict_member = map(predictor, networks)
-    scores = timed_part("score", score_rounds, graph, rounds, predict_iou)
-    labels = timed_part("driver: select", select_clusters, rounds, *scores)
-    timed_part("driver: revise members", revise_members, graph, labels, predict_member)
+    judges = load_judges(WEIGHTS, torch.device("cpu"))
+    scores = timed_part("score", score_rounds, graph, rounds, judges.predict_iou)
+    labels = timed_part("driver: select", best_flat_cut, rounds, *scores)
+    timed_part("driver: revise members", revise_members, graph, labels, judges.predict_member)
     members = sum(len(round_.proposals.members) for round_ in rounds)
     flops = 2 * count * dim / times["search"] / 1e3
     return [

@@ -33,15 +33,14 @@ import predict
 import proposal
 import report
 from model.device import choose_device
-from model.gcn import GCND, load_networks, predictor
 from pipeline.files.clusters import read_clusters
 from pipeline.files.features import read_features
 from pipeline.files.proposals import read_super_vertex
 from pipeline.groups import groups_from_labels, labels_from_groups
 from pipeline.judging.cluster import usable_graph
 from pipeline.judging.doubts import cut_clusters, judge_cuts, judge_pairs, near_pairs
-from pipeline.judging.measures import NODE_MEASURES, PROPOSAL_MEASURES
 from pipeline.metrics import evaluate, majority, own_clusters
+from stages.judges import load_judges
 
 OF_LFW = 1500  # faces of lfw/val in the mix, so that glint8's eight people are two thirds of it
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -56,7 +55,7 @@ def get_parser() -> argparse.ArgumentParser:
         "corrections.py", "Answer the report's questions, score before and after.", EXAMPLES
     )
     parser.add_argument("--network", choices=NETWORKS, action="append", help="default: both")
-    parser.add_argument("--answers", type=cli.positive_int, default=50, help="questions to answer")
+    parser.add_argument("--answers", type=cli.at_least(1), default=50, help="questions to answer")
     parser.add_argument(
         "--fit", action="store_true", help="fit the chance that two sides are one person, instead"
     )
@@ -186,8 +185,7 @@ def evidence_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     features = read_features(Path("feature.bin"))
     graph = usable_graph(features, read_super_vertex(Path("super_vertex"), features))
     groups = groups_from_labels(labels_from_groups(read_clusters(Path("clusters.txt")), len(labels)))
-    device = choose_device("cpu")
-    predict_iou = predictor(load_networks(report.WEIGHTS, GCND, NODE_MEASURES, PROPOSAL_MEASURES, device))
+    predict_iou = load_judges(report.WEIGHTS, choose_device("cpu")).predict_iou
     person = majority(labels_from_groups(groups, len(labels)), labels)
     pairs = near_pairs(graph, groups)
     alike, cuts = cut_clusters(graph, np.split(groups.members.astype(np.int64), groups.offsets[1:-1]))

@@ -24,7 +24,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from common import cli
 from common.errors import InputError, UsageError
-from common.progress import say
+from common.progress import log
 
 import extract
 from pipeline.files.atomic import whole_file
@@ -131,7 +131,7 @@ def main(args: argparse.Namespace) -> None:
     faces = load(args.name, args.network, args.shared)
     labels_path = write_set(faces, args.output)
     people = faces.labels.max() + 1
-    say(f"{args.output}, {labels_path}: {len(faces.rows)} faces of {people} people")
+    log(f"{args.output}, {labels_path}: {len(faces.rows)} faces of {people} people")
 
 
 def write_set(faces: FaceSet, output: Path) -> Path:

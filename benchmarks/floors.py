@@ -31,7 +31,7 @@ from pipeline.files.proposals import read_super_vertex
 from pipeline.groups import take_groups
 from pipeline.images import frame_box, read_face
 from pipeline.rows import unit_rows
-from pipeline.search.knn import INDEXES
+from pipeline.search.ivf import make_lists, nearest_in_lists
 
 BATCH = 32
 RUNS = 3  # of what takes as long as a stage
@@ -50,7 +50,7 @@ def search(features_path: Path, proposals: Path) -> dict[str, Any]:
     if method == "exact":
         faiss.knn(unit, unit, k + 1, metric=faiss.METRIC_INNER_PRODUCT)
     else:
-        INDEXES[method](features.rows, features.usable).find(unit, k + 1, effort)
+        nearest_in_lists(make_lists(features.rows, features.usable), unit, k + 1, effort)
     return {
         "seconds": time.perf_counter() - started,
         "processor": time.process_time() - processor,
@@ -62,27 +62,19 @@ def graph_networks(features_path: Path, proposals: Path) -> dict[str, Any]:
     """Seconds of GCN-D's forward passes alone, were they divided among the cores without loss."""
     import torch
 
-    from model.gcn import GCND, load_networks, predictor
-    from pipeline.judging.measures import (
-        NODE_MEASURES,
-        NODES_AT_ONCE,
-        PROPOSAL_MEASURES,
-        bounded_chunks,
-        measure,
-        measured_sizes,
-        single_faces,
-    )
-    from pipeline.proposals.merging import usable_rows_of_rounds
-    from predict import WEIGHTS, usable_graph
+    from pipeline.groups import single_faces
+    from pipeline.judging.cluster import usable_graph
+    from pipeline.judging.measures import NODES_AT_ONCE, bounded_chunks, measure, measured_sizes
+    from predict import WEIGHTS
+    from stages.judges import load_judges
 
     torch.set_num_threads(1)
     features = read_features(features_path)
     super_vertex = read_super_vertex(proposals, features)
     graph = usable_graph(features, super_vertex)
-    rounds = usable_rows_of_rounds(super_vertex.rounds, features.usable)
-    predict = predictor(load_networks(WEIGHTS, GCND, NODE_MEASURES, PROPOSAL_MEASURES, torch.device("cpu")))
+    predict = load_judges(WEIGHTS, torch.device("cpu")).predict_iou
     seconds, nodes = 0.0, 0
-    for groups in [*(round_.proposals for round_ in rounds), single_faces(len(graph.unit))]:
+    for groups in [*(round_.proposals for round_ in super_vertex.rounds), single_faces(len(graph.unit))]:
         for chunk in bounded_chunks(measured_sizes(groups), NODES_AT_ONCE):
             measured = measure(graph, take_groups(groups, chunk))
             started = time.perf_counter()

@@ -1,7 +1,7 @@
 """How well a perfect choice among the proposals would do: the bar for everything after them.
 
 Proposals and single faces are ranked by their true IoU and de-overlapped (Yang et al., CVPR 2019,
-section 3.4), from each family of similarities alone and from all of them.
+section 3.4), from each hierarchy of similarities alone and from all of them.
 
     python benchmarks/oracle.py
     python benchmarks/oracle.py lfw/val --network dlib
@@ -20,11 +20,10 @@ from common import cli
 from datasets import NETWORKS, SPACES, FaceSet, add_shared, load
 
 from pipeline.files.proposals import Round
-from pipeline.groups import Groups, take_groups
-from pipeline.judging.flat_cut import all_proposals, levels_of_families, rank_and_deoverlap
-from pipeline.judging.measures import single_faces
+from pipeline.groups import Groups, join_groups, single_faces, take_groups
+from pipeline.judging.flat_cut import all_proposals, levels_of_hierarchies, rank_and_deoverlap
 from pipeline.metrics import Scores, best_iou, evaluate
-from train import pose_problem
+from pipeline.training.problems import pose_problem
 
 SETS = ("lfw/val", "glint8", "lfw/val+glint8")
 EXAMPLES = """  python benchmarks/oracle.py
@@ -39,25 +38,17 @@ def oracle(proposals: Groups, labels: np.ndarray) -> Scores:
     return evaluate(labels, chosen)
 
 
-def join_groups(first: Groups, second: Groups) -> Groups:
-    """The groups of both, those of `first` before those of `second`."""
-    return Groups(
-        np.concatenate([first.members, second.members]),
-        np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]]),
-    )
-
-
-def oracle_by_family(rounds: list[Round], labels: np.ndarray) -> dict[str, tuple[int, Scores]]:
-    """For each family and for all, the number of proposals and the oracle's scores."""
+def oracle_by_hierarchy(rounds: list[Round], labels: np.ndarray) -> dict[str, tuple[int, Scores]]:
+    """For each hierarchy and for all, the number of proposals and the oracle's scores."""
     every = all_proposals(rounds)
     numbers = {
-        family: np.concatenate([level for level, _ in levels])
-        for family, levels in levels_of_families(rounds).items()
+        hierarchy: np.concatenate([level for level, _ in levels])
+        for hierarchy, levels in levels_of_hierarchies(rounds).items()
     }
     numbers["all"] = np.arange(len(every))
     return {
-        family: (len(chosen), oracle(take_groups(every, chosen), labels))
-        for family, chosen in numbers.items()
+        hierarchy: (len(chosen), oracle(take_groups(every, chosen), labels))
+        for hierarchy, chosen in numbers.items()
     }
 
 
@@ -71,8 +62,8 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Propose on each set, print the oracle of each family."""
-    print("| set | network | family | proposals | pairwise F | BCubed F | at least |")
+    """Propose on each set, print the oracle of each hierarchy."""
+    print("| set | network | hierarchy | proposals | pairwise F | BCubed F | at least |")
     print("|---|---|---|---|---|---|---|")
     for name in args.sets:
         for network in args.network or NETWORKS:
@@ -80,12 +71,12 @@ def main(args: argparse.Namespace) -> None:
 
 
 def print_rows(faces: FaceSet) -> None:
-    """A row of the table for each family."""
+    """A row of the table for each hierarchy."""
     problem = pose_problem(faces.rows, faces.labels)
-    for family, (count, scores) in oracle_by_family(problem.rounds, faces.labels).items():
-        least = LEAST.get((faces.name, faces.network), "") if family == "all" else ""
+    for hierarchy, (count, scores) in oracle_by_hierarchy(problem.rounds, faces.labels).items():
+        least = LEAST.get((faces.name, faces.network), "") if hierarchy == "all" else ""
         print(
-            f"| {faces.name} | {faces.network} | {family} | {count} "
+            f"| {faces.name} | {faces.network} | {hierarchy} | {count} "
             f"| {100 * scores.pairwise.f:.2f} | {100 * scores.bcubed.f:.2f} | {least} |",
             flush=True,
         )

@@ -32,13 +32,11 @@ from common.progress import track
 
 from datasets import NETWORKS, SPACES, FaceSet, add_shared, load
 
-import train
-from model.gcn import GCND, GCNS, load_networks, predictor
 from pipeline.judging.cluster import Predict, find_people
-from pipeline.judging.measures import NODE_MEASURES, PROPOSAL_MEASURES
-from pipeline.judging.membership import MEMBER_MEASURES
 from pipeline.metrics import evaluate, own_clusters
+from pipeline.training.problems import divide_people, pose_problem
 from predict import WEIGHTS
+from stages.judges import load_judges
 
 SETS = ("lfw/val", "glint8", "lfw/val+glint8")
 TRAINED_ON, FOLDS, SEED = "lfw/train+glint8", 4, 1  # as README's command trains the networks in weights/
@@ -77,8 +75,8 @@ def get_parser() -> argparse.ArgumentParser:
         "--peer", action="append", help="a peer to run (default: all); `none` runs ours alone"
     )
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="networks of `sh run_train.sh`")
-    parser.add_argument("--seed", type=cli.non_negative_int, default=SEED, help="that they were trained with")
-    parser.add_argument("--processes", type=cli.positive_int, default=2, help="sets at work at once")
+    parser.add_argument("--seed", type=cli.at_least(0), default=SEED, help="that they were trained with")
+    parser.add_argument("--processes", type=cli.at_least(1), default=2, help="sets at work at once")
     add_shared(parser)
     return parser
 
@@ -130,8 +128,8 @@ def compare(job: tuple[FaceSet, int | None, argparse.Namespace]) -> Compared:
     faiss.omp_set_num_threads(1)
     torch.set_num_threads(1)
     started = time.monotonic()
-    problem = train.pose_problem(faces.rows, faces.labels)
-    found = find_people(problem.graph, problem.rounds, *predictors(args.weights, fold))
+    problem = pose_problem(faces.rows, faces.labels)
+    found = find_people(problem.graph, problem.rounds, *judges(args.weights, fold))
     results = [Result("ours, defaults", found, found, time.monotonic() - started, "")]
     if args.peer:
         from peers import PEERS, Peerset
@@ -151,18 +149,16 @@ def unseen_by(fold: int | None, faces: FaceSet, shared: Path, seed: int = SEED) 
     if fold is None:
         return faces
     trained = load(TRAINED_ON, faces.network, shared)
-    seen = trained.names[train.divide_people(trained.labels, FOLDS, seed) != fold]
+    seen = trained.names[divide_people(trained.labels, FOLDS, seed) != fold]
     kept = ~np.isin(faces.names, seen)
     labels = np.unique(faces.names[kept], return_inverse=True)[1]
     return FaceSet(faces.name, faces.network, faces.rows[kept], labels, faces.names[kept])
 
 
-def predictors(weights: Path, fold: int | None = None) -> tuple[Predict, Predict]:
+def judges(weights: Path, fold: int | None = None) -> tuple[Predict, Predict]:
     """Predictions of IoU and of membership by the networks in a folder, or by those of one fold alone."""
-    cpu, some = torch.device("cpu"), slice(None) if fold is None else slice(fold, fold + 1)
-    gcn_d = load_networks(weights, GCND, NODE_MEASURES, PROPOSAL_MEASURES, cpu)
-    gcn_s = load_networks(weights, GCNS, MEMBER_MEASURES, PROPOSAL_MEASURES, cpu)
-    return predictor(gcn_d[some]), predictor(gcn_s[some])
+    loaded = load_judges(weights, torch.device("cpu"), fold)
+    return loaded.predict_iou, loaded.predict_member
 
 
 def best_of(method: str, cluster, peerset, grid: np.ndarray, labels: np.ndarray) -> Result:  # noqa: ANN001

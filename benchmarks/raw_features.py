@@ -19,7 +19,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import cli
-from common.progress import say, track
+from common.progress import log, track
 
 from datasets import CACHE, NETWORKS, add_shared, load, unit
 
@@ -28,8 +28,8 @@ from model.training import Schedule, join_examples, train_network
 from pipeline.files.atomic import whole_file
 from pipeline.judging.cluster import Predict
 from pipeline.judging.measures import Graph, Measured
+from pipeline.training.problems import Problem, divide_people, pose_problem, proposal_examples
 from pipeline.training.resampling import draw_people
-from train import Problem, divide_people, pose_problem, proposal_examples
 
 WIDTH = 64
 DRAWS = 32
@@ -85,7 +85,7 @@ def trained(network: str, shared: Path) -> Path:
         Schedule(epochs=8, patience=4, learning_rate=3e-3),
         0,
         CPU,
-        lambda epoch, loss, unseen_loss: say(
+        lambda epoch, loss, unseen_loss: log(
             f"epoch {epoch}: loss {loss:.4f}, on unseen people {unseen_loss:.4f}"
         ),
         None,
@@ -107,7 +107,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Train what is not in the cache."""
     for network in args.network or NETWORKS:
-        say(f"{trained(network, args.shared)}: GCN-D on raw features of {network}")
+        log(f"{trained(network, args.shared)}: GCN-D on raw features of {network}")
 
 
 if __name__ == "__main__":

@@ -23,15 +23,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import cli
 from common.errors import FaultError
-from common.profile import memory, reset_peak
-from common.progress import say
+from common.profile import memory, reset_peak, trim_heap
+from common.progress import log
 
 from synthetic import write_features
 
 import predict
 import proposal
 from pipeline.files.atomic import digest_file
-from pipeline.rows import trim_heap
 
 GAIN = 1.05  # of the memory held after the first run
 EXAMPLES = """  python benchmarks/soak.py
@@ -67,9 +66,9 @@ def digest_folder(folder: Path) -> str:
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of this benchmark."""
     parser = cli.make_parser("soak.py", "Repeat proposals and prediction; same memory, same bytes?", EXAMPLES)
-    parser.add_argument("--count", type=cli.positive_int, default=200_000, help="number of features")
-    parser.add_argument("--dim", type=cli.positive_int, default=256, help="length of a feature")
-    parser.add_argument("--runs", type=cli.several_int, default=5, help="how often")
+    parser.add_argument("--count", type=cli.at_least(1), default=200_000, help="number of features")
+    parser.add_argument("--dim", type=cli.at_least(1), default=256, help="length of a feature")
+    parser.add_argument("--runs", type=cli.at_least(2), default=5, help="how often")
     return parser
 
 
@@ -78,7 +77,7 @@ def main(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         features, work = Path(folder, "synthetic.bin"), Path(folder, "work")
         write_features(features, args.count, args.dim, seed=0)
-        say(f"{'':3} {'proposal':>18} {'predict':>18} {'held':>9}  digest")
+        log(f"{'':3} {'proposal':>18} {'predict':>18} {'held':>9}  digest")
         digests, rests = [], []
         for number in range(1, args.runs + 1):
             place = ("--features", features, "--output")

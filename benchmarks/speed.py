@@ -32,7 +32,7 @@ sys.path.insert(0, str(REPOSITORY))
 from common import cli
 from common.errors import InputError
 from common.profile import memory
-from common.progress import say
+from common.progress import log
 from common.threads import usable_cores
 
 from floors import BATCH, RUNS
@@ -155,7 +155,7 @@ def measure_extraction(filelist: Path, cwd: Path) -> list[Goal]:
     whole = quickest(RUNS, script, filelist.resolve(), "--restart", "--output", cwd / "faces.bin", cwd=cwd)
     image = (whole.seconds - start.seconds) / (len(paths) - begun)
     image_processor = (whole.processor - start.processor) / (len(paths) - begun)
-    say(
+    log(
         f"an image, ms: extraction {1e3 * image:.2f} (processor {1e3 * image_processor:.2f}), bare forward "
         f"{1e3 * alone['forward']:.2f} ({1e3 * alone['forward_processor']:.2f}); GFLOP/s: forward "
         f"{alone['forward_flops'] / 1e9:.0f}, matrices {alone['matrix_flops'] / 1e9:.0f}"
@@ -178,7 +178,7 @@ def measure_extraction(filelist: Path, cwd: Path) -> list[Goal]:
         ratio, processor = alone["dlib"] / image, alone["dlib_processor"] / image_processor
         goals.append(Goal("extraction / dlib's own call, images a second", ratio, 20, processor=processor))
     else:
-        say("dlib is not installed, so its own call is not timed: pip install dlib-bin")
+        log("dlib is not installed, so its own call is not timed: pip install dlib-bin")
     return goals
 
 
@@ -250,7 +250,7 @@ def exponent(faces: list[int], values: list[float]) -> float:
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of this benchmark."""
     parser = cli.make_parser("speed.py", "Time and memory of each stage over its floor.", EXAMPLES)
-    parser.add_argument("--faces", type=cli.positive_int, nargs="*", default=SIZES, help="numbers of faces")
+    parser.add_argument("--faces", type=cli.at_least(1), nargs="*", default=SIZES, help="numbers of faces")
     parser.add_argument("--large", action="store_true", help=f"{LARGE} faces as well")
     parser.add_argument(
         "--images", type=Path, default=SHARED / "lfw" / "val.txt", help="file list for the first stage"
@@ -266,11 +266,11 @@ def main(args: argparse.Namespace) -> None:
         if args.images.exists():
             goals += measure_extraction(args.images, cwd)
         else:
-            say(f"{args.images}: not found: extraction is left out; give --images a file list")
+            log(f"{args.images}: not found: extraction is left out; give --images a file list")
         sizes = []
         for faces in [*args.faces, *([LARGE] if args.large else [])]:
             sizes.append(measure_size(faces, cwd))
-            say("\n".join(table_of_sizes(sizes[-1:])[2 if len(sizes) > 1 else 0 :]))
+            log("\n".join(table_of_sizes(sizes[-1:])[2 if len(sizes) > 1 else 0 :]))
             goals += size_goals(sizes[-1])
     print("\n".join(["", *table_of_sizes(sizes)]))
     print(

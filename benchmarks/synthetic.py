@@ -18,7 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import cli
-from common.progress import bar, say
+from common.progress import bar, log
 
 from pipeline.files.atomic import whole_file
 from pipeline.files.features import feature_json_path
@@ -79,10 +79,10 @@ def write_features(path: Path, count: int, dim: int, seed: int, mean_images: flo
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of this tool."""
     parser = cli.make_parser("synthetic.py", "Make features like those of many faces.", EXAMPLES)
-    parser.add_argument("--count", type=cli.positive_int, required=True, help="number of rows")
-    parser.add_argument("--dim", type=cli.positive_int, default=256, help="length of a row")
-    parser.add_argument("--mean-images", type=cli.positive_float, default=MEAN_IMAGES, help="of a person")
-    parser.add_argument("--seed", type=cli.non_negative_int, default=0, help="seed of every random choice")
+    parser.add_argument("--count", type=cli.at_least(1), required=True, help="number of rows")
+    parser.add_argument("--dim", type=cli.at_least(1), default=256, help="length of a row")
+    parser.add_argument("--mean-images", type=cli.at_least(1e-9), default=MEAN_IMAGES, help="of a person")
+    parser.add_argument("--seed", type=cli.at_least(0), default=0, help="seed of every random choice")
     parser.add_argument("--output", type=Path, required=True, help="features to write, labels beside them")
     return parser
 
@@ -90,7 +90,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Draw and write."""
     write_features(args.output, args.count, args.dim, args.seed, args.mean_images)
-    say(f"{args.output}: {args.count} rows of {args.dim}")
+    log(f"{args.output}: {args.count} rows of {args.dim}")
 
 
 if __name__ == "__main__":

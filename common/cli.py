@@ -11,13 +11,15 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from common import __version__
 from common.errors import EnvironmentFault, FaultError, UsageError
 from common.profile import forget_steps
 from common.progress import set_quiet, warn
+
+MAX_NUMBER = 10**9  # of an option: far more than anybody means, and within int32 and float32
+Number = TypeVar("Number", int, float)
 
 _MACHINE_ERRNOS = {
     errno.ENOSPC: "the disk is full: free some space and run the same command again",
@@ -29,21 +31,6 @@ _MACHINE_ERRNOS = {
     errno.EROFS: "the file system is read-only: choose another output place",
     errno.EMFILE: "too many open files: raise `ulimit -n`",
 }
-
-
-def _end_in_one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What Python calls for an exception outside `run`, such as Ctrl-C while packages load."""
-    if issubclass(kind, KeyboardInterrupt):
-        print("interrupted before it began", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)
-
-
-# Importing torch takes seconds, so that this module is the first that a script imports.
-sys.excepthook = _end_in_one_line
-# To look through all objects of torch once more at the end, for nothing, would take a second.
-atexit.register(gc.freeze)
-warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.")
 
 
 def make_parser(script: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -81,52 +68,28 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescrip
         return super()._get_help_string(action)
 
 
-def positive_int(text: str) -> int:
-    """argparse type: an integer of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
+def at_least(least: Number) -> Callable[[str], Number]:
+    """An argparse type: a number of the kind of `least`, int or float, that is not below it.
+
+    None is above MAX_NUMBER, so that it may be added to and multiplied.
+    """
+
+    def number(text: str) -> Number:
+        value = type(least)(text)
+        if not least <= value <= MAX_NUMBER:
+            raise argparse.ArgumentTypeError(f"{text} is not a number from {least:g} to {MAX_NUMBER}")
+        return value
+
+    number.__name__ = type(least).__name__  # argparse names it where the text is no number
+    return number
 
 
 def add_feature_options(parser: argparse.ArgumentParser) -> None:
     """The options of a script that reads a feature file."""
     parser.add_argument("--features", type=Path, default=Path("feature.bin"), help="feature file to read")
     parser.add_argument(
-        "--dim", type=positive_int, help="length of a row, where no .json lies beside the features"
+        "--dim", type=at_least(1), help="length of a row, where no .json lies beside the features"
     )
-
-
-def several_int(text: str) -> int:
-    """argparse type: an integer of at least 2."""
-    value = int(text)
-    if value < 2:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 2")
-    return value
-
-
-def non_negative_int(text: str) -> int:
-    """argparse type: an integer of at least 0."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return value
-
-
-def finite_float(text: str) -> float:
-    """argparse type: a number that float32 holds and that may be multiplied."""
-    value = float(text)
-    if not abs(value) <= 1e9:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from -1e9 to 1e9")
-    return value
-
-
-def positive_float(text: str) -> float:
-    """argparse type: a finite number above 0."""
-    value = finite_float(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
 
 
 def output_path(text: str) -> Path:
@@ -170,6 +133,10 @@ def run(
     error: Exception
     set_quiet(args.quiet)
     forget_steps()
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.")
+    # To look through all objects of torch once more at the end, for nothing, would take a second.
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)
     signal.signal(signal.SIGTERM, _interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a name's letters

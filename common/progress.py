@@ -5,9 +5,10 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ def printable(text: str) -> str:
     )
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """Print one line for the user, unless --quiet was given."""
     if not _quiet:
         print(printable(line), flush=True)
@@ -44,8 +45,10 @@ def warn(line: str) -> None:
     print(printable(line), file=sys.stderr, flush=True)
 
 
-def bar(total: int | None, description: str, unit: str = "it") -> tqdm:
+def bar(total: int | None, description: str, unit: str = "it") -> "tqdm":
     """A progress bar to update by hand; a context manager."""
+    from tqdm import tqdm  # not where a script only says how it is used
+
     return tqdm(
         total=total,
         desc=description,

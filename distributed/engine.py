@@ -1,6 +1,6 @@
-"""Where a stage computes: in its own process, or on a Ray cluster.
+"""Where a stage computes: in its own process, or on a Ray cluster; two engines with the same methods.
 
-Imports Ray only where `--engine ray` asks for it, so that nobody else needs it.
+Ray is imported only where `--engine ray` asks for it, so that nobody else needs it.
 """
 
 import argparse
@@ -9,16 +9,29 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from common.errors import EnvironmentFault, UsageError
+from common.threads import in_threads
 
 if TYPE_CHECKING:
+    import numpy as np
     import ray
+    import torch
+
+    from pipeline.calibration import Calibration
+    from pipeline.files.features import Features
+    from pipeline.judging.cluster import Predict, Scorer
+    from pipeline.judging.measures import Graph
+    from pipeline.proposals.merging import Linking
+    from pipeline.rows import Numbering
+    from pipeline.search.gpu import Found
+    from stages.extraction import Compute, Piece
 
 ENGINES = ("local", "ray")
 SECONDS_TO_ANSWER = 10
@@ -49,14 +62,127 @@ def check_engine(args: argparse.Namespace) -> None:
         )
 
 
+class Engine(Protocol):
+    """What a stage has computed for it, here or on a cluster."""
+
+    def device(self, name: str) -> "torch.device":
+        """Where the face network runs, by the value of --device."""
+
+    def features(
+        self, make: Callable[[], "Compute"], batches: list[list[Path]], device: "torch.device"
+    ) -> Iterator["Piece"]:
+        """What the function that `make` makes gives for batches of image files, in order."""
+
+    def neighbors(
+        self, features: "Features", k: int, method: str
+    ) -> tuple[dict[str, Any], Iterator["Found"]]:
+        """What the manifest says of the search by `method`, and the k nearest of all usable rows for runs
+        of usable rows in order, themselves among them."""
+
+    def edges(
+        self,
+        numbering: "Numbering",
+        neighbors: "np.ndarray",
+        similarities: "np.ndarray",
+        calibration: "Calibration",
+    ) -> "Linking | None":
+        """The edges that link faces, for `propose`; None where it makes them itself."""
+
+    def scores(self, graph: "Graph", predict_iou: "Predict") -> "Scorer":
+        """A way to score proposals."""
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """Computes in threads of this process; `workers` of them extract features, one a core by default."""
+
+    workers: int | None = None
+
+    def device(self, name: str) -> "torch.device":
+        from model.device import choose_device
+
+        return choose_device(name)
+
+    def features(
+        self, make: Callable[[], "Compute"], batches: list[list[Path]], device: "torch.device"
+    ) -> Iterator["Piece"]:
+        return in_threads(make(), batches, self.workers)
+
+    def neighbors(
+        self, features: "Features", k: int, method: str
+    ) -> tuple[dict[str, Any], Iterator["Found"]]:
+        from pipeline.rows import unit_blocks
+        from pipeline.search.knn import make_search
+
+        search = make_search(method, features.rows, features.usable, k - 1)
+        blocks = unit_blocks(features.rows, features.usable, search.queries_at_once)
+        return search.described(), search.results(blocks, k)
+
+    def edges(
+        self,
+        numbering: "Numbering",
+        neighbors: "np.ndarray",
+        similarities: "np.ndarray",
+        calibration: "Calibration",
+    ) -> "Linking | None":
+        return None
+
+    def scores(self, graph: "Graph", predict_iou: "Predict") -> "Scorer":
+        from pipeline.judging.cluster import score_here
+
+        return score_here
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """Computes on the cluster that this process has joined, its rows cut into `shards`."""
+
+    shards: int | None = None
+
+    def device(self, name: str) -> "torch.device":
+        from distributed.extract import choose_cluster_device
+
+        return choose_cluster_device(name)
+
+    def features(
+        self, make: Callable[[], "Compute"], batches: list[list[Path]], device: "torch.device"
+    ) -> Iterator["Piece"]:
+        from distributed.extract import in_actors
+
+        return in_actors(make, batches, device)
+
+    def neighbors(
+        self, features: "Features", k: int, method: str
+    ) -> tuple[dict[str, Any], Iterator["Found"]]:
+        from distributed.search import DESCRIBED, found_in_shards
+
+        return DESCRIBED, found_in_shards(features, k, self.shards)
+
+    def edges(
+        self,
+        numbering: "Numbering",
+        neighbors: "np.ndarray",
+        similarities: "np.ndarray",
+        calibration: "Calibration",
+    ) -> "Linking | None":
+        from distributed.merge import linking_in_parts
+
+        return linking_in_parts(numbering, neighbors, similarities, calibration, self.shards)
+
+    def scores(self, graph: "Graph", predict_iou: "Predict") -> "Scorer":
+        from distributed.score import score_on_cluster
+
+        return score_on_cluster(graph, predict_iou)
+
+
 @contextmanager
-def engine(args: argparse.Namespace) -> Iterator[None]:
-    """Be connected to the cluster while the body runs, where the stage is to compute on one.
+def engine(args: argparse.Namespace) -> Iterator[Engine]:
+    """The engine that the options ask for, connected to its cluster while the body runs.
 
     What a task raises there is raised here, and what Ray raises itself is a fault.
     """
     if args.engine == "local":
-        yield
+        yield LocalEngine(getattr(args, "workers", None))
         return
     address = args.ray_address or os.environ.get("RAY_ADDRESS") or "local"
     if "://" in address:
@@ -70,7 +196,7 @@ def engine(args: argparse.Namespace) -> Iterator[None]:
     try:
         connect(address)
         signal.signal(signal.SIGTERM, terminate)  # Ray has put its own in the place
-        yield
+        yield RayEngine(getattr(args, "shards", None))
     except ray.exceptions.RayError as error:
         raise cause_of(error) from error
     finally:

@@ -16,7 +16,7 @@ import torch
 
 from distributed.engine import machines
 
-MOST_IMAGES = 1024  # in a piece of work
+MAX_IMAGES = 1024  # in a piece of work
 PIECES_AN_ACTOR = 4  # at least, so that none waits long for the last
 # Less than the one thread that an actor has, so that those of a lost machine find room on others.
 SHARE_OF_CPU = 0.5
@@ -50,7 +50,7 @@ def in_actors(
     nodes = [node["Resources"] for node in machines() if not gpus or node["Resources"].get("GPU")]
     actors = int(sum(node["GPU" if gpus else "CPU"] for node in nodes))
     threads = int(min(node["CPU"] // node["GPU"] for node in nodes)) if gpus else 1
-    most = max(1, min(len(batches) // (PIECES_AN_ACTOR * actors), MOST_IMAGES // len(batches[0])))
+    most = max(1, min(len(batches) // (PIECES_AN_ACTOR * actors), MAX_IMAGES // len(batches[0])))
     pieces = [
         {"batches": [[str(path) for path in batch] for batch in batches[start : start + most]]}
         for start in range(0, len(batches), most)

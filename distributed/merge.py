@@ -16,10 +16,11 @@ from distributed.engine import machines
 from pipeline.calibration import Calibration
 from pipeline.proposals.edges import Edges, shared_neighbors, strongest_edges
 from pipeline.proposals.merging import EDGE_WIDTH, Linking
+from pipeline.rows import Numbering
 
 
 def linking_in_parts(
-    usable: np.ndarray,
+    numbering: Numbering,
     neighbors: np.ndarray,
     similarities: np.ndarray,
     calibration: Calibration,
@@ -32,8 +33,8 @@ def linking_in_parts(
     for array in (neighbors, similarities):
         if isinstance(array, np.memmap):
             array.flush()  # other machines read the file
-    index = (np.cumsum(usable) - 1).astype(np.int32)
-    starts = np.linspace(0, len(usable), (shards or len(machines())) + 1).astype(int).tolist()
+    number_of = numbering.number_of
+    starts = np.linspace(0, len(number_of), (shards or len(machines())) + 1).astype(int).tolist()
 
     def linking(width: int) -> Edges:
         forests = [
@@ -45,7 +46,7 @@ def linking_in_parts(
             odd = forests[len(forests) - len(forests) % 2 :]
             forests = [ray.remote(join).remote(*pair) for pair in pairs] + odd
         forest = ray.get(forests[0])
-        return Edges(index[forest.a], index[forest.b], forest.weight)
+        return Edges(number_of[forest.a], number_of[forest.b], forest.weight)
 
     return linking
 

@@ -9,13 +9,13 @@ import torch
 
 from distributed.engine import in_order, machines
 from pipeline.groups import Groups
-from pipeline.judging.cluster import Predict, Score
+from pipeline.judging.cluster import Predict, Scorer
 from pipeline.judging.measures import Graph, measure
 
 CHUNKS_A_CPU = 2  # started before the first is asked for
 
 
-def score_on_cluster(graph: Graph, predict_iou: Predict) -> Score:
+def score_on_cluster(graph: Graph, predict_iou: Predict) -> Scorer:
     """A way to score that sends chunks to the cluster, where the graph and the network are once a machine."""
     shared = [ray.put((graph, predict_iou))]  # in a list, where Ray leaves it to the task to open it
 

@@ -17,7 +17,7 @@ from pipeline.files.features import FEATURE_DTYPE, Features
 from pipeline.rows import BLOCK_ROWS, unit_blocks, unit_rows
 from pipeline.search.knn import DATABASE_ROWS, Found, nearest_rows
 
-MOST_BLOCKS = 8  # of BLOCK_ROWS queries in one task
+MAX_BLOCKS = 8  # of BLOCK_ROWS queries in one task
 TASKS_A_NODE = 8  # at least, so that none waits long for the last
 MERGED_AT_ONCE = 4096
 DESCRIBED = {"method": "exact", "recall": 1.0, "effort": 0}  # what the manifest says of exact search
@@ -37,7 +37,7 @@ def found_in_shards(features: Features, k: int, shards: int | None) -> Iterator[
     spans = shard_spans(usable, shards or len(nodes))
     firsts = [int(usable[:start].sum()) for start, _ in spans]
     blocks = -(-len(rows) // BLOCK_ROWS)
-    step = BLOCK_ROWS * min(MOST_BLOCKS, max(1, blocks * len(spans) // (TASKS_A_NODE * len(nodes))))
+    size = BLOCK_ROWS * min(MAX_BLOCKS, max(1, blocks * len(spans) // (TASKS_A_NODE * len(nodes))))
 
     def merged(start: int) -> ray.ObjectRef:
         parts = []
@@ -45,10 +45,10 @@ def found_in_shards(features: Features, k: int, shards: int | None) -> Iterator[
             # The machine that has a shard's rows in memory; another one when that is lost.
             home = NodeAffinitySchedulingStrategy(nodes[number % len(nodes)]["NodeID"], soft=True)
             task = ray.remote(search_shard).options(num_cpus=threads, scheduling_strategy=home)
-            parts.append(task.remote(rows, (start, start + step), span, first, k, threads))
+            parts.append(task.remote(rows, (start, start + size), span, first, k, threads))
         return ray.remote(merge_found).options(num_cpus=0).remote(k, *parts)
 
-    return in_order(map(merged, range(0, len(rows), step)), ahead=1 + 2 * len(nodes) // len(spans))
+    return in_order(map(merged, range(0, len(rows), size)), ahead=1 + 2 * len(nodes) // len(spans))
 
 
 def shard_spans(usable: np.ndarray, shards: int) -> list[Span]:

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import ResNet50_Weights, resnet50
 
 from model.weights import find_dlib_weights, load_strictly, read_dlib_layers, read_state_dict
 
@@ -193,6 +192,8 @@ def _iresnet(name: str, weights: Path | None) -> Backbone:
 
 
 def _resnet50(name: str, weights: Path | None) -> Backbone:
+    from torchvision.models import ResNet50_Weights, resnet50  # takes seconds, and the others need none of it
+
     network = resnet50()
     if weights is None:
         source = ResNet50_Weights.DEFAULT

@@ -7,6 +7,7 @@ of raw features, so one set of weights serves every feature space.
 """
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,10 +17,11 @@ from common.errors import InputError
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch_geometric import EdgeIndex
+from torch_geometric.nn import GraphConv, MultiAggregation
 
 from model.device import keep_to_one_thread
 
@@ -35,31 +37,14 @@ class GCNConfig:
     head_width: int = 64
 
 
-class GraphConv(nn.Module):
-    """The graph convolution of Morris et al., AAAI 2019: W1 x plus W2 times the weighted sum over neighbors.
-
-    The same as torch-geometric's GraphConv, down to the names of its parameters; to import that
-    takes longer, and more memory, than a thousand faces do.
-    """
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.lin_rel = nn.Linear(inputs, outputs)
-        self.lin_root = nn.Linear(inputs, outputs, bias=False)
-
-    def forward(self, x: Tensor, sources: Tensor, first: Tensor, share: Tensor) -> Tensor:
-        """x float (M, inputs); `sources` int64 (E,) by ascending target, their weights `share` float
-        (E,), and `first` int64 (M,), where each target's begin."""
-        gathered = F.embedding_bag(sources, x, first, mode="sum", per_sample_weights=share)
-        return self.lin_rel(gathered) + self.lin_root(x)
-
-
 class GraphLayers(nn.Module):
     """Embeds each face with its proposal and passes messages along the proposal's edges.
 
+    A convolution is that of Morris et al., AAAI 2019: W1 x plus W2 times the weighted sum over neighbors.
+
     Shapes, here and in the networks: nodes float (M, node measures), proposals float (P, proposal
-    measures), owner int64 (M,), edges int64 (2, E) from source to target, by ascending target,
-    edge_similarity float (E,). Returns the faces' states, float (M, width), and the standardized proposals.
+    measures), owner int64 (M,), edges of `sorted_edges` (2, E), edge_similarity float (E,). Returns the
+    faces' states, float (M, width), and the standardized proposals.
     """
 
     def __init__(self, config: GCNConfig) -> None:
@@ -70,18 +55,31 @@ class GraphLayers(nn.Module):
         self.convolutions = nn.ModuleList(GraphConv(config.width, config.width) for _ in range(config.layers))
 
     def forward(
-        self, nodes: Tensor, proposals: Tensor, owner: Tensor, edges: Tensor, edge_similarity: Tensor
+        self, nodes: Tensor, proposals: Tensor, owner: Tensor, edges: EdgeIndex, edge_similarity: Tensor
     ) -> tuple[Tensor, Tensor]:
         proposals = self.proposal_scale(proposals)
         x = torch.relu(self.embed(torch.cat([self.node_scale(nodes), proposals[owner]], 1)))
         strength = torch.sigmoid(edge_similarity)
-        total = x.new_zeros(len(x)).index_add_(0, edges[1], strength).clamp(min=1e-6)
-        share = strength / total[edges[1]]
-        degree = torch.bincount(edges[1], minlength=len(x))
-        first = torch.cumsum(degree, 0) - degree
+        target = edges.as_tensor()[1]
+        total = x.new_zeros(len(x)).index_add_(0, target, strength).clamp(min=1e-6)
+        share = strength / total[target]
         for convolution in self.convolutions:
-            x = x + torch.relu(convolution(x, edges[0], first, share))
+            x = x + torch.relu(convolution(x, edges, share))
         return x, proposals
+
+
+def sorted_edges(edges: Tensor, nodes: int) -> EdgeIndex:
+    """Edges int64 (2, E) among so many nodes, from source to target, which come by ascending target.
+
+    Said to be sorted, they make of all messages one sparse matrix product instead of a gather and a scatter.
+    """
+    return EdgeIndex(edges.contiguous(), sparse_size=(nodes, nodes), sort_order="col")
+
+
+def quiet_sparse_products() -> None:
+    """Let torch not tell users, at the first sparse product, that it is new and does not check its input."""
+    for said in ("Sparse CSC tensor support", "Sparse CSR tensor support", "Sparse invariant checks"):
+        warnings.filterwarnings("ignore", said, UserWarning)
 
 
 class GCND(nn.Module):
@@ -95,18 +93,15 @@ class GCND(nn.Module):
         super().__init__()
         self.config = config
         self.layers = GraphLayers(config)
+        self.pool = MultiAggregation(["mean", "max", "min"])
         self.head = two_layer_head(3 * config.width + len(config.proposal_measures), config.head_width)
 
     def forward(
-        self, nodes: Tensor, proposals: Tensor, owner: Tensor, edges: Tensor, edge_similarity: Tensor
+        self, nodes: Tensor, proposals: Tensor, owner: Tensor, edges: EdgeIndex, edge_similarity: Tensor
     ) -> Tensor:
         x, proposals = self.layers(nodes, proposals, owner, edges, edge_similarity)
-        index, zeros = owner[:, None].expand_as(x), x.new_zeros(len(proposals), x.shape[1])
-        pooled = [
-            zeros.scatter_reduce(0, index, x, reduce, include_self=False)
-            for reduce in ("mean", "amax", "amin")
-        ]
-        return self.head(torch.cat([*pooled, proposals], 1)).squeeze(1)
+        pooled = self.pool(x, owner, dim_size=len(proposals))
+        return self.head(torch.cat([pooled, proposals], 1)).squeeze(1)
 
 
 class GCNS(nn.Module):
@@ -123,7 +118,7 @@ class GCNS(nn.Module):
         self.head = two_layer_head(config.width, config.head_width)
 
     def forward(
-        self, nodes: Tensor, proposals: Tensor, owner: Tensor, edges: Tensor, edge_similarity: Tensor
+        self, nodes: Tensor, proposals: Tensor, owner: Tensor, edges: EdgeIndex, edge_similarity: Tensor
     ) -> Tensor:
         x, _ = self.layers(nodes, proposals, owner, edges, edge_similarity)
         return self.head(x).squeeze(1)
@@ -160,12 +155,18 @@ def predictor(networks: list[Network]) -> Callable[[Any], np.ndarray]:
     """A function from measures, whose `inputs` are arrays in the order of `forward`, to the networks'
     mean probability, float32."""
     device = next(networks[0].parameters()).device
+    quiet_sparse_products()
 
     def predict(measured: Any) -> np.ndarray:
         keep_to_one_thread()
-        tensors = [torch.from_numpy(array).to(device) for array in measured.inputs]
+        nodes, proposals, owner, edges, similarity = (
+            torch.from_numpy(array).to(device) for array in measured.inputs
+        )
         with torch.inference_mode():
-            predictions = [torch.sigmoid(network(*tensors)) for network in networks]
+            graph = sorted_edges(edges, len(nodes))
+            predictions = [
+                torch.sigmoid(network(nodes, proposals, owner, graph, similarity)) for network in networks
+            ]
         return torch.stack(predictions).mean(0).cpu().numpy()
 
     return predict

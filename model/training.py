@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.gcn import Network
+from model.gcn import Network, quiet_sparse_products, sorted_edges
 
 NODES_A_BATCH = 4000
 
@@ -121,6 +121,7 @@ def train_network(
     training loss and validation loss; `checkpoint` gets a state to go on from, which may be given
     again as `state`.
     """
+    quiet_sparse_products()
     network.layers.node_scale.fit(train.nodes)
     network.layers.proposal_scale.fit(train.proposals)
     network.to(device)
@@ -196,7 +197,8 @@ def _loss(
     network: Network, examples: Examples, chosen: Tensor, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     inputs, target, weight = take_batch(examples, chosen, network.per_node)
-    logits = network(*(tensor.to(device) for tensor in inputs))
+    nodes, proposals, owner, edges, similarity = (tensor.to(device) for tensor in inputs)
+    logits = network(nodes, proposals, owner, sorted_edges(edges, len(nodes)), similarity)
     loss = nn.functional.binary_cross_entropy_with_logits(
         logits, target.to(device), weight.to(device), reduction="sum"
     )

@@ -60,3 +60,16 @@ def canonical_groups(groups: Groups) -> Groups:
     """Groups in the order of `clusters.txt`: by size, then first id."""
     first = groups.members[groups.offsets[:-1]]
     return take_groups(groups, np.lexsort((first, -groups.sizes)))
+
+
+def single_faces(count: int) -> Groups:
+    """Each of `count` faces as a group of its own."""
+    return Groups(np.arange(count, dtype=MEMBER_DTYPE), np.arange(count + 1, dtype=OFFSET_DTYPE))
+
+
+def join_groups(first: Groups, second: Groups) -> Groups:
+    """The groups of both, those of `first` before those of `second`."""
+    return Groups(
+        np.concatenate([first.members, second.members]),
+        np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]]),
+    )

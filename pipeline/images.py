@@ -10,8 +10,8 @@ from common.errors import InputError
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-MOST_PIXELS = 64_000_000
-LEAST_SIDE = 8
+MAX_PIXELS = 64_000_000
+MIN_SIDE = 8
 # Of a crop aligned one way, the box that the other way shows, as shares of its width and height:
 # dlib's chip is the box (6.2, 22.5)-(106.7, 122.5) of an ArcFace crop of 112 x 112.
 WHOLE = (0.0, 0.0, 1.0, 1.0)
@@ -19,7 +19,6 @@ DLIB_IN_ARCFACE = (6.2 / 112, 22.5 / 112, 106.7 / 112, 122.5 / 112)
 ARCFACE_IN_DLIB = (-6.2 / 100.5, -22.5 / 100, (112 - 6.2) / 100.5, (112 - 22.5) / 100)
 # Not all that Pillow opens: for PostScript, say, it runs an interpreter.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
-CROPS = ("arcface", "dlib", "none")
 
 
 def frame_box(crop: str, frame: str) -> tuple[float, float, float, float]:
@@ -61,9 +60,9 @@ def read_image(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path, formats=known_formats()) as image:
-                if image.width * image.height > MOST_PIXELS:
+                if image.width * image.height > MAX_PIXELS:
                     raise InputError(f"has {image.width} x {image.height} pixels, too many for a face crop")
-                if min(image.size) < LEAST_SIDE:
+                if min(image.size) < MIN_SIDE:
                     raise InputError(f"has {image.width} x {image.height} pixels, too few for a face")
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)

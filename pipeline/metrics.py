@@ -13,7 +13,7 @@ from pipeline.groups import Groups
 
 
 @dataclass(frozen=True)
-class Score:
+class PrecisionRecall:
     """Precision, recall and F, each from 0 to 1."""
 
     precision: float
@@ -25,8 +25,8 @@ class Score:
 class Scores:
     """What `evaluate` finds: two views of precision and recall, and one of information."""
 
-    pairwise: Score
-    bcubed: Score
+    pairwise: PrecisionRecall
+    bcubed: PrecisionRecall
     nmi: float
 
 
@@ -47,7 +47,7 @@ class Contingency:
 
 
 def evaluate(labels_true: np.ndarray, labels_pred: np.ndarray) -> Scores:
-    """Score predicted clusters against identities; any integers serve as names of either.
+    """PrecisionRecall predicted clusters against identities; any integers serve as names of either.
 
     Both are int64 (N,), N at least 1; raises `ValueError` otherwise. A row in no cluster must be
     given one of its own first: see `own_clusters`.
@@ -75,7 +75,7 @@ def contingency(labels_true: np.ndarray, labels_pred: np.ndarray) -> Contingency
     return Contingency(shared, identities[row], clusters[column], identities, clusters)
 
 
-def pairwise(table: Contingency) -> Score:
+def pairwise(table: Contingency) -> PrecisionRecall:
     """Precision and recall over pairs of rows: is a pair put together one person?
 
     Where no pair was put together none is wrong, so precision is 1; recall likewise where no identity
@@ -83,7 +83,7 @@ def pairwise(table: Contingency) -> Score:
     """
     right = _pairs(table.shared)
     put_together, one_person = _pairs(table.clusters), _pairs(table.identities)
-    return Score(
+    return PrecisionRecall(
         precision=right / put_together if put_together else 1.0,
         recall=right / one_person if one_person else 1.0,
         f=2 * right / (put_together + one_person) if put_together + one_person else 1.0,
@@ -94,7 +94,7 @@ def _pairs(sizes: np.ndarray) -> int:
     return int((sizes * (sizes - 1) // 2).sum())
 
 
-def bcubed(table: Contingency) -> Score:
+def bcubed(table: Contingency) -> PrecisionRecall:
     """Mean over rows: how much of the row's cluster is its person, and of its person its cluster.
 
     Bagga and Baldwin, *Entity-based cross-document coreferencing using the vector space model*, 1998.
@@ -103,7 +103,7 @@ def bcubed(table: Contingency) -> Score:
     squares = table.shared.astype(np.float64) ** 2
     precision = float((squares / table.in_cluster).sum() / total)
     recall = float((squares / table.in_identity).sum() / total)
-    return Score(precision, recall, 2 * precision * recall / (precision + recall))
+    return PrecisionRecall(precision, recall, 2 * precision * recall / (precision + recall))
 
 
 def nmi(table: Contingency) -> float:

@@ -4,13 +4,14 @@ Both classes stand for an array (N, width) of the usable rows of a memory map: `
 the rows at int64 `index` as a new array. The system keeps in memory what it has room for.
 """
 
-import ctypes
 import mmap
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
+from common.profile import trim_heap
 from common.threads import in_threads
 
 import numpy as np
@@ -25,6 +26,37 @@ def release_pages(array: np.ndarray) -> None:
     """Let the system take back the memory of a memory map; it is read from disk again when needed."""
     if isinstance(array.base, mmap.mmap):
         array.base.madvise(mmap.MADV_DONTNEED)
+
+
+class Numbering:
+    """The usable rows of a file, numbered from 0: filtered once on reading, mapped back once on writing.
+
+    `usable` is bool (N,). `row_of` int64 (U,) is the row of each number, `number_of` int32 (N,) the
+    number of each row, -1 for a row that is not usable.
+    """
+
+    def __init__(self, usable: np.ndarray) -> None:
+        self.usable = usable
+        self.row_of = np.flatnonzero(usable)
+
+    def __len__(self) -> int:
+        return len(self.row_of)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether every row is usable."""
+        return len(self.row_of) == len(self.usable)
+
+    def at_rows(self, values: np.ndarray, other: float) -> np.ndarray:
+        """Values of the usable rows, (U,), by row, (N,); rows that are not usable get the other value."""
+        by_row = np.full(len(self.usable), other, values.dtype)
+        by_row[self.row_of] = values
+        return by_row
+
+    @cached_property
+    def number_of(self) -> np.ndarray:
+        """See the class."""
+        return np.where(self.usable, np.cumsum(self.usable) - 1, -1).astype(np.int32)
 
 
 def slices(count: int, size: int = BLOCK_ROWS) -> Iterator[slice]:
@@ -44,12 +76,11 @@ def scales(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def unit_blocks(rows: np.ndarray, usable: np.ndarray, size: int = BLOCK_ROWS) -> Iterator[np.ndarray]:
     """The usable rows scaled to length one, float32, in blocks of `size` rows of the file or fewer."""
-    for part in slices(len(rows), size):
-        block = np.asarray(rows[part])[usable[part]]
+    for part, block in blocks(rows, size):
+        block = block[usable[part]]
         for scale in scales(block):
             block /= scale
         yield block
-        release_pages(rows)
 
 
 def unit_rows(rows: np.ndarray, usable: np.ndarray) -> np.ndarray:
@@ -89,9 +120,8 @@ class SourceRows:
 class UnitRows(SourceRows):
     """The usable rows of a feature file, float32 (N, D), scaled to length one."""
 
-    def __init__(self, rows: np.ndarray, usable: np.ndarray) -> None:
-        self.source = rows
-        self.row_of = np.flatnonzero(usable)
+    def __init__(self, rows: np.ndarray, numbering: Numbering) -> None:
+        self.source, self.row_of = rows, numbering.row_of
         self.largest, self.length = np.empty((2, len(self.row_of), 1), np.float32)
         for part in slices(len(self.row_of)):
             self.largest[part], self.length[part] = scales(np.asarray(rows)[self.row_of[part]])
@@ -117,14 +147,13 @@ class UsableRows(SourceRows):
 
 
 def graph_of_usable_rows(
-    neighbors: np.ndarray, similarities: np.ndarray, usable: np.ndarray
+    neighbors: np.ndarray, similarities: np.ndarray, numbering: "Numbering"
 ) -> tuple[UsableRows, UsableRows]:
     """From a graph of all rows, as `fill_graph` writes it, to that of the usable rows alone."""
-    row_of = np.flatnonzero(usable)
-    if len(row_of) == len(usable):
+    row_of, number_of = numbering.row_of, numbering.number_of
+    if numbering.is_identity:
         return UsableRows(neighbors, row_of), UsableRows(similarities, row_of)
-    index = (np.cumsum(usable) - 1).astype(np.int32)
-    return UsableRows(neighbors, row_of, lambda near: index[near]), UsableRows(similarities, row_of)
+    return UsableRows(neighbors, row_of, lambda near: number_of[near]), UsableRows(similarities, row_of)
 
 
 Rows = np.ndarray | UnitRows | UsableRows
@@ -137,29 +166,37 @@ def products(rows: Rows, a: np.ndarray, b: np.ndarray, threads: int | None = Non
     def multiply(part: slice) -> None:
         found[part] = np.einsum("nd,nd->n", rows[a[part]], rows[b[part]])
 
-    deque(in_threads(multiply, slices(len(a), PAIRS_AT_ONCE), threads), maxlen=0)
+    parts = in_threads(multiply, slices(len(a), PAIRS_AT_ONCE), threads)
+    deque(giving_back(parts, rows), maxlen=0)
     return found
 
 
 def release(rows: Rows) -> None:
     """Let the system take back the memory of rows that were read; of an array in memory, nothing."""
-    if not isinstance(rows, np.ndarray):
-        release_pages(rows.source)
+    release_pages(rows if isinstance(rows, np.ndarray) else rows.source)
 
 
-def trimmed(parts: Iterable[Part]) -> Iterator[Part]:
-    """The parts as they come, the heap trimmed now and then: what threads make of them is freed here."""
-    for number, part in enumerate(parts):
+def blocks(rows: Rows, size: int = BLOCK_ROWS) -> Iterator[tuple[slice, np.ndarray]]:
+    """The rows in order, in blocks of `size` or fewer, each with its place; their memory is given back."""
+    for part in slices(len(rows), size):
+        yield part, np.asarray(rows[part])
+        release(rows)
+
+
+def giving_back(parts: Iterable[Part], *read: Rows, every: int | None = None) -> Iterator[Part]:
+    """The parts as they come; the memory of the rows that are `read` to make them is given back at the end.
+
+    With `every`, after so many parts as well: where parts read rows near one another, not where each
+    reads some from everywhere, which would be read anew each time. The heap, from which threads take
+    what they make of the parts, is trimmed now and then.
+    """
+    for number, part in enumerate(parts, 1):
         yield part
         if number % PARTS_A_TRIM == 0:
             trim_heap()
-
-
-def trim_heap() -> None:
-    """Let the system take back what this process has freed; does nothing where the C library is not glibc.
-
-    Small and middling arrays come from the heaps of their threads, which keep what is freed.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim:
-        trim(0)
+        if every and number % every == 0:
+            for rows in read:
+                release(rows)
+    for rows in read:
+        release(rows)
+    trim_heap()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common import cli
-from common.progress import say, track
+from common.progress import log, track
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -481,7 +481,7 @@ def get_parser() -> argparse.ArgumentParser:
         "  PYTHONPATH=. python scripts/draw_sample.py --output demo",
     )
     parser.add_argument("--output", type=Path, default=Path("demo"), help="folder to write in")
-    parser.add_argument("--seed", type=cli.non_negative_int, default=0, help="draws other people")
+    parser.add_argument("--seed", type=cli.at_least(0), default=0, help="draws other people")
     return parser
 
 
@@ -499,7 +499,7 @@ def main(args: argparse.Namespace) -> None:
     for path, lines in ((args.output / "faces.txt", names), (args.output / "labels.txt", labels)):
         with whole_file(path) as part:
             part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    say(f"drew {len(labels)} faces of {len(people)} people: {args.output / 'faces.txt'}")
+    log(f"drew {len(labels)} faces of {len(people)} people: {args.output / 'faces.txt'}")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 KILLS = int(os.environ.get("FAULT_KILLS", "3"))  # how often each stage is killed
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start processes, for `sh run_tests.sh quick` to leave out."""
+    for item in items:
+        if {"start_process", "run_script"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.process)
+
+
 @dataclass(frozen=True)
 class People:
     """Features whose clusters are known.

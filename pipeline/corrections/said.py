@@ -17,6 +17,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.corrections.matching import find_faces, network_of, sketch_rows
+from pipeline.files.atomic import digest_file
 from pipeline.files.corrections import Corrections, Person, SavedCorrections, read_corrections
 from pipeline.files.features import Features
 from pipeline.groups import Groups, labels_from_groups
@@ -31,6 +32,18 @@ def save_corrections(
     return SavedCorrections(
         path, network_of(features), rows, called, sketch_rows(features.rows[rows]), corrections
     )
+
+
+def corrections_kept(path: Path, found: dict[str, Any]) -> Path | None:
+    """The file of the corrections that the clusters `path`, whose JSON is `found`, were made with, where it
+    is as it was."""
+    if not found.get("corrections_sha256"):
+        return None
+    kept = Path(str(found.get("corrections")))
+    if kept.is_file() and digest_file(kept) == found["corrections_sha256"]:
+        return kept
+    warn(f"{path}: was made with corrections: give --corrections FILE to go on with them in the report")
+    return None
 
 
 def load_corrections(path: Path | None, features: Features, names: list[str] | None) -> Corrections:

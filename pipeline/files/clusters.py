@@ -40,8 +40,11 @@ def write_clusters(
         dump_json(json_part, {**meta, **made_from, "predicted_iou": scores, **told})
 
 
-def read_clusters(path: Path) -> Groups:
-    """Read a `clusters.txt`; no id may stand twice."""
+def read_clusters(path: Path, count: int | None = None, whose: Path | str = "") -> Groups:
+    """Read a `clusters.txt`; no id may stand twice.
+
+    With `count`, every id must be below it: the number of rows of the file `whose`.
+    """
     lines = read_text(path).splitlines()
     try:
         rows = [np.array(line.split(), dtype=np.int64) for line in lines]
@@ -56,6 +59,8 @@ def read_clusters(path: Path) -> Groups:
     members = np.concatenate(rows)
     if members.min() < 0 or members.max() > np.iinfo(np.int32).max:
         raise InputError(f"{path}: holds a row id out of range: make it again with `sh run_predict.sh`")
+    if count is not None:
+        refuse_other_rows(path, members, count, whose)
     ids, counts = np.unique(members, return_counts=True)
     if (counts > 1).any():
         raise InputError(f"{path}: row {ids[counts > 1][0]} stands in two clusters: make it again")
@@ -97,3 +102,22 @@ def is_name(value: Any) -> bool:
 
 def _is_share(value: Any) -> bool:
     return isinstance(value, int | float) and 0 <= value <= 1
+
+
+def refuse_other_rows(path: Path, members: np.ndarray, count: int, whose: Path | str) -> None:
+    """Raise `InputError` where a row id of the clusters `path` is not below the number of rows of `whose`."""
+    if members.max() >= count:
+        raise InputError(
+            f"{path}: holds row {members.max()} but {whose} has {count} rows: "
+            "give the one that these clusters came from"
+        )
+
+
+def found_clusters(path: Path) -> dict[str, Any]:
+    """The JSON beside clusters that are there and whole, else nothing."""
+    if not path.is_file():
+        return {}
+    try:
+        return read_cluster_json(path) or {}
+    except InputError:
+        return {}

@@ -10,7 +10,7 @@ from common.errors import InputError
 import numpy as np
 
 from pipeline.files.json_object import read_json
-from pipeline.rows import release_pages
+from pipeline.rows import Numbering, blocks
 
 FEATURE_DTYPE = np.dtype("<f4")
 SCAN_ROWS = 65536
@@ -20,14 +20,29 @@ SCAN_ROWS = 65536
 class Features:
     """`feature.bin` opened for reading.
 
-    `rows` is a read-only memory map, float32 (N, D). `usable` is bool (N,): False where the row is
-    all zeros, the mark of an image that could not be read. `meta` is `feature.json`, or empty.
+    `rows` is a read-only memory map, float32 (N, D). Usable is every row that is not all zeros, the
+    mark of an image that could not be read. `digest` is the SHA-256 of the file, `meta` is
+    `feature.json`, or empty.
     """
 
     path: Path
     rows: np.ndarray
-    usable: np.ndarray
+    numbering: Numbering
+    digest: str
     meta: dict[str, Any] = field(default_factory=dict)
+
+    def refuse_unusable(self, rows: np.ndarray, path: Path) -> None:
+        """Raise `InputError` where one of the rows that the file `path` holds is not usable."""
+        if not self.usable[rows].all():
+            row = rows[~self.usable[rows]][0]
+            raise InputError(
+                f"{path}: holds row {row}, whose feature is zeros: run `sh run_predict.sh` again"
+            )
+
+    @property
+    def usable(self) -> np.ndarray:
+        """Which rows are usable, bool (N,)."""
+        return self.numbering.usable
 
 
 def feature_json_path(path: Path) -> Path:
@@ -35,15 +50,20 @@ def feature_json_path(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
+def read_feature_json(path: Path) -> dict[str, Any]:
+    """The JSON beside the feature file `path`, empty where there is none."""
+    meta_path = feature_json_path(path)
+    return read_json(meta_path, "sh run_preprocess.sh FILELIST") if meta_path.exists() else {}
+
+
 def read_features(path: Path, dim: int | None = None) -> Features:
     """Open a feature file and check every row.
 
     The dimension comes from `dim`, else from the JSON beside the file. Raises `InputError` where
-    the file is missing or empty, its size is no multiple of the row or disagrees with the JSON, or
-    a row holds NaN or Inf.
+    the file is missing or empty, its size is no multiple of the row, it is not the file that the JSON
+    tells of, or a row holds NaN or Inf.
     """
-    meta_path = feature_json_path(path)
-    meta = read_json(meta_path, "sh run_preprocess.sh FILELIST") if meta_path.exists() else {}
+    meta_path, meta = feature_json_path(path), read_feature_json(path)
     if not path.exists():
         raise InputError(
             f"{path}: not found: run `sh run_preprocess.sh FILELIST` first, or give --features FILE"
@@ -73,7 +93,13 @@ def read_features(path: Path, dim: int | None = None) -> Features:
             "run `sh run_preprocess.sh FILELIST` again"
         )
     rows = np.memmap(path, FEATURE_DTYPE, mode="r", shape=(count, dim))
-    return Features(path, rows, _usable_rows(path, rows), meta)
+    usable, digest = _scan(path, rows)
+    if meta.get("feature_sha256", digest) != digest:
+        raise InputError(
+            f"{meta_path}: is of another file than {path.name} as it is now: "
+            "run `sh run_preprocess.sh FILELIST` again, or remove it and give --dim"
+        )
+    return Features(path, rows, Numbering(usable), digest, meta)
 
 
 def is_unreadable_list(value: Any) -> bool:
@@ -87,32 +113,17 @@ def is_unreadable_list(value: Any) -> bool:
     )
 
 
-def _usable_rows(path: Path, rows: np.ndarray) -> np.ndarray:
-    usable = np.empty(len(rows), bool)
-    for start in range(0, len(rows), SCAN_ROWS):
-        block = np.asarray(rows[start : start + SCAN_ROWS])
+def _scan(path: Path, rows: np.ndarray) -> tuple[np.ndarray, str]:
+    """Which rows are usable, bool (N,), and the SHA-256 of all; `InputError` where a row is not finite."""
+    usable, digest = np.empty(len(rows), bool), hashlib.sha256()
+    for part, block in blocks(rows, SCAN_ROWS):
+        digest.update(block.data)
         # A sum of absolutes is zero, finite or not exactly when the row is; one pass over the data.
         weight = np.abs(block).sum(axis=1, dtype=np.float64)
         if not np.isfinite(weight).all():
-            row = start + int(np.flatnonzero(~np.isfinite(weight))[0])
+            row = part.start + int(np.flatnonzero(~np.isfinite(weight))[0])
             raise InputError(
                 f"{path}: row {row} holds NaN or Inf: make that feature again or set its row to zeros"
             )
-        usable[start : start + SCAN_ROWS] = weight > 0
-        release_pages(rows)
-    return usable
-
-
-def feature_digest(features: Features) -> str:
-    """SHA-256 of the feature file's bytes; `InputError` where its JSON is of another file."""
-    digest = hashlib.sha256()
-    for start in range(0, len(features.rows), SCAN_ROWS):
-        digest.update(features.rows[start : start + SCAN_ROWS].tobytes())
-        release_pages(features.rows)
-    described = features.meta.get("feature_sha256", digest.hexdigest())
-    if described != digest.hexdigest():
-        raise InputError(
-            f"{feature_json_path(features.path)}: is of another file than {features.path.name} as it is now: "
-            "run `sh run_preprocess.sh FILELIST` again, or remove it and give --dim"
-        )
-    return described
+        usable[part] = weight > 0
+    return usable, digest.hexdigest()

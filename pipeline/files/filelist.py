@@ -8,6 +8,7 @@ from typing import Any
 from common.errors import InputError
 
 from pipeline.files.atomic import digest_file
+from pipeline.files.features import Features
 from pipeline.files.text import read_text
 
 
@@ -49,6 +50,20 @@ def filelist_of_features(meta: dict[str, Any]) -> FileList | None:
             "or give the list as it was with --filelist"
         )
     return read_filelist(path)
+
+
+def filelist_of_rows(path: Path | None, features: Features) -> FileList | None:
+    """The list at `path`, or where that is None the one that `feature.json` names; None where it names none.
+
+    Raises `InputError` where it does not name an image for each row.
+    """
+    filelist = read_filelist(path) if path else filelist_of_features(features.meta)
+    if filelist and len(filelist.names) != len(features.rows):
+        raise InputError(
+            f"{filelist.path}: names {len(filelist.names)} images but {features.path} has "
+            f"{len(features.rows)} rows: give --filelist the list that these features came from"
+        )
+    return filelist
 
 
 def known_names(meta: dict[str, Any]) -> list[str] | None:

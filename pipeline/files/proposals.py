@@ -14,25 +14,25 @@ from common.errors import InputError
 
 import numpy as np
 
-from pipeline.files.features import FEATURE_DTYPE, SCAN_ROWS, Features, feature_digest
+from pipeline.files.features import FEATURE_DTYPE, SCAN_ROWS, Features
 from pipeline.files.json_object import read_json, refuse_special, write_json
 from pipeline.groups import MEMBER_DTYPE, OFFSET_DTYPE, Groups
-from pipeline.rows import release_pages
+from pipeline.rows import Numbering, blocks
 
 PROPOSAL_COMMAND = "sh run_proposal.sh"
-SUPER_VERTEX_FORMAT = 1
+SUPER_VERTEX_FORMAT = 2
 SUPER_VERTEX_FILES = ("manifest.json", "neighbors.npy", "similarities.npy", "round_*")
 
 
 @dataclass(frozen=True)
 class Round:
-    """The proposals that one family forms at one threshold.
+    """The proposals that one hierarchy forms at one threshold.
 
-    `proposals` are those no earlier round has; `repeats` int64 are the numbers, counted over all
-    rounds, of proposals of earlier rounds that this round forms as well.
+    `proposals`, of usable rows by number, are those that no earlier round has; `repeats` int64 are the
+    numbers, counted over all rounds, of proposals of earlier rounds that this round forms as well.
     """
 
-    family: str
+    hierarchy: str
     threshold: float
     proposals: Groups
     repeats: np.ndarray
@@ -72,8 +72,8 @@ def create_graph(folder: Path, count: int, k: int) -> tuple[np.ndarray, np.ndarr
     return arrays[0], arrays[1]
 
 
-def write_rounds(folder: Path, manifest: dict[str, Any], rounds: list[Round]) -> None:
-    """Write the rounds into a folder that has its graph, and then the manifest.
+def write_rounds(folder: Path, manifest: dict[str, Any], rounds: list[Round], numbering: Numbering) -> None:
+    """Write the rounds, of usable rows, into a folder that has its graph, and then the manifest.
 
     `manifest` must hold `count`, `k`, `features_sha256` and `calibration`; the rounds are added to it.
     """
@@ -81,12 +81,12 @@ def write_rounds(folder: Path, manifest: dict[str, Any], rounds: list[Round]) ->
     for number, round_ in enumerate(rounds):
         name = f"round_{number:03d}"
         (folder / name).mkdir()
-        for field_, array in _round_arrays(round_).items():
+        for field_, array in _round_arrays(round_, numbering).items():
             np.save(folder / name / f"{field_}.npy", array, allow_pickle=False)
         entries.append(
             {
                 "name": name,
-                "family": round_.family,
+                "hierarchy": round_.hierarchy,
                 "threshold": round(round_.threshold, 6),
                 "proposals": len(round_.proposals),
                 "members": len(round_.proposals.members),
@@ -96,9 +96,9 @@ def write_rounds(folder: Path, manifest: dict[str, Any], rounds: list[Round]) ->
     write_json(folder / "manifest.json", {"format": SUPER_VERTEX_FORMAT, **manifest, "rounds": entries})
 
 
-def _round_arrays(round_: Round) -> dict[str, np.ndarray]:
+def _round_arrays(round_: Round, numbering: Numbering) -> dict[str, np.ndarray]:
     return {
-        "members": round_.proposals.members.astype(MEMBER_DTYPE, copy=False),
+        "members": numbering.row_of[round_.proposals.members].astype(MEMBER_DTYPE),
         "offsets": round_.proposals.offsets.astype(OFFSET_DTYPE, copy=False),
         "repeats": round_.repeats.astype(OFFSET_DTYPE, copy=False),
     }
@@ -117,7 +117,7 @@ def read_super_vertex(path: Path, features: Features) -> SuperVertex:
         raise InputError(
             f"{manifest_path}: format is not {SUPER_VERTEX_FORMAT}: run `{PROPOSAL_COMMAND}` again"
         )
-    if manifest.get("features_sha256") != feature_digest(features):
+    if manifest.get("features_sha256") != features.digest:
         raise InputError(
             f"{path}: was made from other features than {features.path}: run `{PROPOSAL_COMMAND}` again"
         )
@@ -134,7 +134,9 @@ def read_super_vertex(path: Path, features: Features) -> SuperVertex:
     rounds: list[Round] = []
     for entry in entries:
         rounds.append(
-            _read_round(path / entry["name"], entry, features.usable, sum(len(r.proposals) for r in rounds))
+            _read_round(
+                path / entry["name"], entry, features.numbering, sum(len(r.proposals) for r in rounds)
+            )
         )
     return SuperVertex(path, manifest, neighbors, similarities, rounds)
 
@@ -161,7 +163,7 @@ def _is_round_entry(entry: Any) -> bool:
         isinstance(entry, dict)
         and isinstance(entry.get("name"), str)
         and re.fullmatch(r"round_\d{3,}", entry["name"]) is not None
-        and isinstance(entry.get("family"), str)
+        and isinstance(entry.get("hierarchy"), str)
         and _is_finite(entry.get("threshold"))
     )
 
@@ -178,11 +180,10 @@ def _check_calibration(path: Path, calibration: Any) -> None:
 
 
 def _check_graph(path: Path, neighbors: np.ndarray, similarities: np.ndarray, usable: np.ndarray) -> None:
-    for start in range(0, len(neighbors), SCAN_ROWS):
-        near = np.asarray(neighbors[start : start + SCAN_ROWS])
-        if not near.size:
-            return
-        here = usable[start : start + SCAN_ROWS]
+    if not neighbors.size:
+        return
+    for part, near in blocks(neighbors, SCAN_ROWS):
+        here = usable[part]
         if near.max() >= len(usable) or near.min() < -1 or not usable[near[near >= 0]].all():
             raise InputError(
                 f"{path / 'neighbors.npy'}: holds a row out of range: run `{PROPOSAL_COMMAND}` again"
@@ -191,15 +192,14 @@ def _check_graph(path: Path, neighbors: np.ndarray, similarities: np.ndarray, us
             raise InputError(
                 f"{path / 'neighbors.npy'}: does not fit the readable rows: run `{PROPOSAL_COMMAND}` again"
             )
-        if not (np.abs(similarities[start : start + SCAN_ROWS]) < 1.01).all():
+    for _, cosines in blocks(similarities, SCAN_ROWS):
+        if not (np.abs(cosines) < 1.01).all():
             raise InputError(
                 f"{path / 'similarities.npy'}: holds what is no cosine: run `{PROPOSAL_COMMAND}` again"
             )
-        release_pages(neighbors)
-        release_pages(similarities)
 
 
-def _read_round(folder: Path, entry: dict[str, Any], usable: np.ndarray, earlier: int) -> Round:
+def _read_round(folder: Path, entry: dict[str, Any], numbering: Numbering, earlier: int) -> Round:
     members = np.asarray(read_array(folder / "members.npy", MEMBER_DTYPE, (None,), PROPOSAL_COMMAND))
     offsets = np.asarray(read_array(folder / "offsets.npy", OFFSET_DTYPE, (None,), PROPOSAL_COMMAND))
     repeats = np.asarray(read_array(folder / "repeats.npy", OFFSET_DTYPE, (None,), PROPOSAL_COMMAND))
@@ -209,6 +209,7 @@ def _read_round(folder: Path, entry: dict[str, Any], usable: np.ndarray, earlier
             f"{folder / 'offsets.npy'}: does not fit members.npy: run `{PROPOSAL_COMMAND}` again"
         )
     if len(members):
+        usable = numbering.usable
         in_range = members.min() >= 0 and members.max() < len(usable) and usable[members].all()
         if not in_range or np.bincount(members).max() > 1:
             raise InputError(
@@ -219,4 +220,16 @@ def _read_round(folder: Path, entry: dict[str, Any], usable: np.ndarray, earlier
         raise InputError(
             f"{folder / 'repeats.npy'}: holds a number out of range: run `{PROPOSAL_COMMAND}` again"
         )
-    return Round(entry["family"], float(entry["threshold"]), Groups(members, offsets), repeats)
+    numbers = members if numbering.is_identity else numbering.number_of[members]
+    return Round(entry["hierarchy"], float(entry["threshold"]), Groups(numbers, offsets), repeats)
+
+
+def is_done(path: Path, features: Features, run: dict[str, Any]) -> bool:
+    """Whether `path` holds whole proposals of the same features, whose manifest says the same as `run`."""
+    if not path.exists():
+        return False
+    try:
+        manifest = read_super_vertex(path, features).manifest
+    except InputError:
+        return False
+    return all(manifest.get(name) == value for name, value in run.items())

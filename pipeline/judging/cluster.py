@@ -9,12 +9,11 @@ from common.threads import in_threads
 import numpy as np
 
 from pipeline.calibration import Calibration
-from pipeline.corrections.apply import apply_corrections, foes_of
-from pipeline.files.corrections import Corrections
+from pipeline.defaults import SELECTIONS
 from pipeline.files.features import Features
 from pipeline.files.proposals import Round, SuperVertex
-from pipeline.groups import Groups, take_groups
-from pipeline.judging.flat_cut import select_clusters
+from pipeline.groups import Groups, groups_from_labels, single_faces, take_groups
+from pipeline.judging.flat_cut import best_flat_cut, ranked_clusters
 from pipeline.judging.measures import (
     NODES_AT_ONCE,
     Graph,
@@ -23,13 +22,12 @@ from pipeline.judging.measures import (
     measure,
     measured_graph,
     measured_sizes,
-    single_faces,
 )
-from pipeline.judging.membership import attach_faces, revise_members
-from pipeline.rows import UnitRows, graph_of_usable_rows, trimmed
+from pipeline.judging.membership import revise_members
+from pipeline.rows import UnitRows, giving_back, graph_of_usable_rows
 
 Predict = Callable[[Measured], np.ndarray]
-Score = Callable[[Graph, Iterable[Groups], Predict], Iterator[np.ndarray]]
+Scorer = Callable[[Graph, Iterable[Groups], Predict], Iterator[np.ndarray]]
 
 
 def score_here(graph: Graph, chunks: Iterable[Groups], predict_iou: Predict) -> Iterator[np.ndarray]:
@@ -39,10 +37,11 @@ def score_here(graph: Graph, chunks: Iterable[Groups], predict_iou: Predict) -> 
 
 def usable_graph(features: Features, super_vertex: SuperVertex) -> Graph:
     """The affinity graph of the rows that could be read, measured."""
-    usable = features.usable
-    neighbors, cosines = graph_of_usable_rows(super_vertex.neighbors, super_vertex.similarities, usable)
+    neighbors, cosines = graph_of_usable_rows(
+        super_vertex.neighbors, super_vertex.similarities, features.numbering
+    )
     calibration = Calibration(**super_vertex.manifest["calibration"])
-    return measured_graph(UnitRows(features.rows, usable), neighbors, cosines, calibration)
+    return measured_graph(UnitRows(features.rows, features.numbering), neighbors, cosines, calibration)
 
 
 def find_people(
@@ -59,45 +58,27 @@ def find_people(
     return revise_members(graph, choose_clusters(graph, rounds, predict_iou), predict_member)
 
 
-def correct_people(
-    graph: Graph, people: np.ndarray, corrections: Corrections, predict_member: Predict
-) -> np.ndarray:
-    """People in whom every correction holds, int64 (N,), numbered from 0; arguments as `find_people`.
-
-    A face that leaves alone goes to the person that the network finds it to belong to, if to any. Images
-    that show no face are -1.
-    """
-    corrected = apply_corrections(people, corrections)
-    no_face = corrected < 0
-    corrected[no_face] = corrected.max(initial=-1) + 1 + np.arange(no_face.sum())  # each alone meanwhile
-    spoken_of = no_face.copy()
-    for person in corrections.people:
-        spoken_of[person.rows] = True
-    alone = (np.bincount(corrected)[corrected] == 1) & (np.bincount(people)[people] > 1) & ~spoken_of
-    faces = np.flatnonzero(alone)
-    foes = foes_of([np.array([face]) for face in faces.tolist()], corrections.apart)
-    foes_of_face = dict(zip(faces.tolist(), foes, strict=True))
-
-    def may_join(labels: np.ndarray, face: int, cluster: int) -> bool:
-        return cluster not in labels[foes_of_face[face]]
-
-    found = attach_faces(graph, corrected, faces, may_join, predict_member)
-    found[no_face] = -1
-    found[~no_face] = np.unique(found[~no_face], return_inverse=True)[1]
-    return found
-
-
 def choose_clusters(
-    graph: Graph, rounds: list[Round], predict_iou: Predict, score: Score = score_here
+    graph: Graph,
+    rounds: list[Round],
+    predict_iou: Predict,
+    score: Scorer = score_here,
+    select: str = SELECTIONS[0],
 ) -> np.ndarray:
-    """Choose among the proposals; int64 (N,), numbered from 0. `score` says where they are scored."""
+    """Choose among the proposals, in one way of SELECTIONS; int64 (N,), numbered from 0.
+
+    `score` says where they are scored.
+    """
+    if len(graph.unit) < 2:
+        return np.zeros(len(graph.unit), np.int64)
     scores, single_scores = score_rounds(graph, rounds, predict_iou, score)
     with step("select"):
-        return select_clusters(rounds, scores, single_scores)
+        choose = {"cut": best_flat_cut, "rank": ranked_clusters}[select]
+        return choose(rounds, scores, single_scores)
 
 
 def score_rounds(
-    graph: Graph, rounds: list[Round], predict_iou: Predict, score: Score = score_here
+    graph: Graph, rounds: list[Round], predict_iou: Predict, score: Scorer = score_here
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predicted IoU of the proposals of all rounds, (P,), and of each face alone, (N,); float32."""
     with step("score proposals"):
@@ -106,8 +87,18 @@ def score_rounds(
         return scores, score_groups(graph, [single_faces(len(graph.unit))], predict_iou, score)
 
 
+def score_clusters(
+    graph: Graph, people: np.ndarray, predict_iou: Predict, score: Scorer = score_here
+) -> np.ndarray:
+    """Predicted IoU of each cluster of `people`, int64 (N,) numbered from 0; float32."""
+    if len(people) < 2:
+        return np.ones(len(people), np.float32)
+    with step("score clusters"):
+        return score_groups(graph, [groups_from_labels(people)], predict_iou, score)
+
+
 def score_groups(
-    graph: Graph, levels: list[Groups], predict_iou: Predict, score: Score = score_here
+    graph: Graph, levels: list[Groups], predict_iou: Predict, score: Scorer = score_here
 ) -> np.ndarray:
     """Predicted IoU of the groups of all levels, float32; the groups of one level do not overlap."""
     scores = [np.zeros(0, np.float32)]
@@ -117,8 +108,7 @@ def score_groups(
         for chunk in bounded_chunks(measured_sizes(groups), NODES_AT_ONCE)
     )
     with bar(sum(len(groups) for groups in levels), "scoring", "proposals") as progress:
-        for part in trimmed(score(graph, chunks, predict_iou)):
+        for part in giving_back(score(graph, chunks, predict_iou), *graph.files):
             scores.append(part)
             progress.update(len(part))
-    graph.release()  # not after each chunk: its faces lie everywhere, and so would be read anew each time
     return np.concatenate(scores)

@@ -88,7 +88,8 @@ def judge_pairs(graph: Graph, groups: Groups, pairs: np.ndarray, predict_iou: Pr
     """`judge_sides` of pairs of groups, int64 (P, 2)."""
     members = np.split(groups.members.astype(np.int64), groups.offsets[1:-1])
     sides = [(members[a], members[b]) for a, b in pairs.tolist()]
-    ious = score_groups(graph, [groups], predict_iou)[pairs] if len(pairs) else np.zeros((0, 2))
+    judged, place = np.unique(pairs, return_inverse=True)
+    ious = score_groups(graph, [take_groups(groups, judged)], predict_iou)[place.reshape(pairs.shape)]
     return judge_sides(graph, groups, sides, pairs.tolist(), ious, predict_iou)
 
 
@@ -157,11 +158,8 @@ def judge_cuts(
         for cluster, start, middle, end in cuts.tolist()
     ]
     keys = cuts[:, :1].tolist()  # the sides of one cluster's cuts hold one another
-    ious = (
-        np.stack([score_sets(graph, list(side), keys, predict_iou) for side in zip(*sides, strict=True)], 1)
-        if sides
-        else np.zeros((0, 2))
-    )
+    both = [[pair[side] for pair in sides] for side in range(2)]
+    ious = np.stack([score_sets(graph, side, keys, predict_iou) for side in both], 1)
     return judge_sides(graph, groups, sides, keys, ious, predict_iou)
 
 

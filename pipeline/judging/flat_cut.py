@@ -1,8 +1,9 @@
-"""From scored proposals to clusters: the best antichain of each family, then the best family.
+"""From scored proposals to clusters: the optimal flat cut of each hierarchy, then the best of the cuts.
 
-Proposals of one family nest, so the choice that maximises the sum of size times predicted IoU is
-found exactly, from small to large. Families overlap one another; of any two solutions, the better
-one is taken in each place where they differ.
+Proposals of one hierarchy nest, so the disjoint choice with the largest sum of size times predicted IoU
+is found exactly, from small to large (FOSC: Campello et al., *A framework for semi-supervised and
+unsupervised optimal extraction of clusters from hierarchies*, 2013). Hierarchies overlap one another;
+of any two solutions, the better one is taken in each place where they differ.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.files.proposals import Round
-from pipeline.groups import MEMBER_DTYPE, OFFSET_DTYPE, Groups, take_groups
+from pipeline.groups import MEMBER_DTYPE, OFFSET_DTYPE, Groups, join_groups, single_faces, take_groups
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,12 @@ def rank_and_deoverlap(groups: Groups, scores: np.ndarray, count: int) -> np.nda
     return np.append(order, -1)[best]
 
 
-def best_antichain(levels: list[tuple[np.ndarray, Groups]], scores: np.ndarray, start: Solution) -> Solution:
+def optimal_flat_cut(
+    levels: list[tuple[np.ndarray, Groups]], scores: np.ndarray, start: Solution
+) -> Solution:
     """The disjoint choice among nested proposals with the largest sum of size times score.
 
-    `levels` are one family's proposals from small to large: proposal numbers int64 (P,) and their
+    `levels` are one hierarchy's proposals from small to large: proposal numbers int64 (P,) and their
     rows. `scores` is indexed by proposal number. `start` is the finest choice.
     """
     chosen, score = start.chosen.copy(), start.score.copy()
@@ -85,37 +88,47 @@ def cluster_index(chosen: np.ndarray) -> np.ndarray:
     return index
 
 
-def solutions_of_families(
-    rounds: list[Round], scores: np.ndarray, single_scores: np.ndarray
-) -> list[Solution]:
-    """The best antichain of each family, faces alone being its finest choice.
+def cuts_of_hierarchies(rounds: list[Round], scores: np.ndarray, single_scores: np.ndarray) -> list[Solution]:
+    """The optimal flat cut of each hierarchy, faces alone being its finest choice.
 
     `scores` (P,) is the predicted IoU of each proposal, numbered over all rounds, `single_scores`
     (N,) that of each face alone.
     """
     alone = Solution(np.full(len(single_scores), -1, np.int64), single_scores.astype(np.float64))
-    return [best_antichain(levels, scores, alone) for levels in levels_of_families(rounds).values()]
+    return [optimal_flat_cut(levels, scores, alone) for levels in levels_of_hierarchies(rounds).values()]
 
 
-def select_clusters(rounds: list[Round], scores: np.ndarray, single_scores: np.ndarray) -> np.ndarray:
-    """The clusters that all families together support best, int64 (N,), numbered from 0.
+def best_flat_cut(rounds: list[Round], scores: np.ndarray, single_scores: np.ndarray) -> np.ndarray:
+    """The clusters that all hierarchies together support best, int64 (N,), numbered from 0.
 
-    Arguments as those of `solutions_of_families`.
+    Arguments as those of `cuts_of_hierarchies`.
     """
     return cluster_index(
-        reduce(better_in_each_place, solutions_of_families(rounds, scores, single_scores)).chosen
+        reduce(better_in_each_place, cuts_of_hierarchies(rounds, scores, single_scores)).chosen
     )
 
 
-def levels_of_families(rounds: list[Round]) -> dict[str, list[tuple[np.ndarray, Groups]]]:
-    """By family, its proposals from small to large, as `best_antichain` takes them."""
+def ranked_clusters(rounds: list[Round], scores: np.ndarray, single_scores: np.ndarray) -> np.ndarray:
+    """The clusters of the paper's rank and de-overlap over all proposals and faces alone, int64 (N,),
+    numbered from 0.
+
+    Arguments as those of `cuts_of_hierarchies`.
+    """
+    groups = join_groups(all_proposals(rounds), single_faces(len(single_scores)))
+    return cluster_index(
+        rank_and_deoverlap(groups, np.concatenate([scores, single_scores]), len(single_scores))
+    )
+
+
+def levels_of_hierarchies(rounds: list[Round]) -> dict[str, list[tuple[np.ndarray, Groups]]]:
+    """By hierarchy, its proposals from small to large, as `optimal_flat_cut` takes them."""
     every = all_proposals(rounds)
     first = np.cumsum([0, *(len(round_.proposals) for round_ in rounds)])
-    families: dict[str, list[tuple[np.ndarray, Groups]]] = {}
+    hierarchies: dict[str, list[tuple[np.ndarray, Groups]]] = {}
     for number, round_ in enumerate(rounds):
         numbers = np.concatenate([np.arange(first[number], first[number + 1]), round_.repeats])
-        families.setdefault(round_.family, []).append((numbers, take_groups(every, numbers)))
-    return families
+        hierarchies.setdefault(round_.hierarchy, []).append((numbers, take_groups(every, numbers)))
+    return hierarchies
 
 
 def all_proposals(rounds: list[Round]) -> Groups:

@@ -12,8 +12,8 @@ import numpy as np
 
 from pipeline.calibration import Calibration
 from pipeline.files.features import SCAN_ROWS
-from pipeline.groups import MEMBER_DTYPE, OFFSET_DTYPE, Groups
-from pipeline.rows import Rows, release, slices, trim_heap
+from pipeline.groups import Groups
+from pipeline.rows import Rows, blocks, slices
 
 NODE_MEASURES = (
     "nearest inside",
@@ -76,11 +76,10 @@ class Graph:
         """The similarities of some faces to their neighbors, float32 (len(rows), k)."""
         return self.calibration.calibrate(self.cosines[rows])
 
-    def release(self) -> None:
-        """Let the system take back the memory of what was read of files, and what the heap holds free."""
-        for rows in (self.unit, self.neighbors, self.cosines):
-            release(rows)
-        trim_heap()
+    @property
+    def files(self) -> tuple[Rows, Rows, Rows]:
+        """What of the graph may lie in files, for `giving_back`."""
+        return self.unit, self.neighbors, self.cosines
 
 
 def measured_graph(unit: Rows, neighbors: Rows, cosines: Rows, calibration: Calibration) -> Graph:
@@ -91,13 +90,11 @@ def measured_graph(unit: Rows, neighbors: Rows, cosines: Rows, calibration: Cali
         return Graph(unit, neighbors, cosines, calibration, *zeros)
     columns = np.empty((3, len(unit)), np.float32)
     counts = np.zeros((2, len(unit)), np.int64)
-    for part in slices(len(unit), SCAN_ROWS):
-        columns[:, part] = calibration.calibrate(cosines[part][:, [0, min(9, k - 1), k - 1]]).T
-        near = neighbors[part]
+    for part, block in blocks(cosines, SCAN_ROWS):
+        columns[:, part] = calibration.calibrate(block[:, [0, min(9, k - 1), k - 1]]).T
+    for _, near in blocks(neighbors, SCAN_ROWS):
         for count, width in zip(counts, (10, k), strict=True):
             count += np.bincount(near[:, :width].ravel(), minlength=len(unit))
-        release(cosines)
-        release(neighbors)
     nearest, tenth, last = columns
     context = np.array(
         [
@@ -334,8 +331,3 @@ def first_weight(mask: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """The weight at the first true entry of each row of (M, k) arrays, NONE where there is none."""
     at, column = np.arange(len(mask)), mask.argmax(1)
     return np.where(mask[at, column], weight[at, column], NONE)
-
-
-def single_faces(count: int) -> Groups:
-    """Each of `count` faces as a group of its own."""
-    return Groups(np.arange(count, dtype=MEMBER_DTYPE), np.arange(count + 1, dtype=OFFSET_DTYPE))

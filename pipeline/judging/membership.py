@@ -29,14 +29,14 @@ from pipeline.judging.measures import (
     neighborhoods,
     similarity_to_rest,
 )
-from pipeline.rows import slices, trimmed
+from pipeline.rows import giving_back, slices
 
 MEMBER_MEASURES = (*NODE_MEASURES, "five nearest inside", "similarity to the rival cluster", "is a member")
 CORE = 3  # faces from which a cluster can tell who belongs to it
 CLUSTERS_A_FACE = 3  # clusters that a face left over may join
 # Probability to belong below which a member is dropped, and above which a face left over joins. A
 # cluster was chosen as it is, so it takes more than doubt to drop a member.
-LEAST_TO_STAY, LEAST_TO_JOIN = 0.2, 0.5
+MIN_TO_STAY, MIN_TO_JOIN = 0.2, 0.5
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,17 @@ def revise_members(graph: Graph, labels: np.ndarray, predict: Callable[[Measured
 
     parts = []
     faces = int((np.bincount(labels)[labels] >= CORE).sum())
+    if not faces:
+        return labels
     with step("revise members"), bar(faces, "revising members", "faces") as progress:
         for part in judge_members(graph, labels, probabilities):
             parts.append(part)
             progress.update(int(part[2].sum()))
-    if not parts:
-        return labels
     rows, cluster, member, probability = (np.concatenate(column) for column in zip(*parts, strict=True))
     revised = labels.copy()
-    dropped = rows[member & (probability < LEAST_TO_STAY)]
+    dropped = rows[member & (probability < MIN_TO_STAY)]
     revised[dropped] = labels.max() + 1 + np.arange(len(dropped))
-    joining = np.flatnonzero(~member & (probability > LEAST_TO_JOIN))
+    joining = np.flatnonzero(~member & (probability > MIN_TO_JOIN))
     joining = joining[np.argsort(probability[joining], kind="stable")]
     revised[rows[joining]] = cluster[joining]  # of several clusters the last, most probable one stays
     return np.unique(revised, return_inverse=True)[1]
@@ -99,7 +99,7 @@ def attach_faces(
     probability = np.where(judged.member, 0, predict(judged.measured))
     labels = labels.copy()
     joined = set()
-    for pair in np.argsort(-probability, kind="stable")[: np.count_nonzero(probability > LEAST_TO_JOIN)]:
+    for pair in np.argsort(-probability, kind="stable")[: np.count_nonzero(probability > MIN_TO_JOIN)]:
         face, cluster = int(judged.rows[pair]), int(judged.cluster[pair])
         if face not in joined and may_join(labels, face, cluster):
             labels[face] = cluster
@@ -147,8 +147,7 @@ def judge_members(
     judged = clusters.sizes[large] + np.diff(first_join)[large]
     # Half as many as of proposals: of each face is read its rival cluster, too.
     chunks = (large[chunk] for chunk in bounded_chunks(judged, NODES_AT_ONCE // 2))
-    yield from trimmed(in_threads(judge, chunks))
-    graph.release()
+    yield from giving_back(in_threads(judge, chunks), *graph.files)
 
 
 def possible_joins(graph: Graph, labels: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

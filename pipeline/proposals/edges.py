@@ -1,5 +1,6 @@
 """Edges of the affinity graph, weighted by similarity or by shared nearest neighbors."""
 
+from collections import deque
 from dataclasses import dataclass
 
 from common.threads import in_threads
@@ -8,7 +9,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from pipeline.rows import PAIRS_AT_ONCE, Rows, release, slices
+from pipeline.rows import PAIRS_AT_ONCE, Rows, giving_back, slices
 
 PARTS_A_RELEASE = 64
 
@@ -67,9 +68,8 @@ def shared_neighbors(neighbors: Rows, edges: Edges, width: int) -> Edges:
         twice = (both[:, 1:] == both[:, :-1]).view(np.uint8)
         common[part] = twice.sum(axis=1, dtype=np.uint8)
 
-    for number, _ in enumerate(in_threads(compare, slices(len(edges), PAIRS_AT_ONCE))):
-        if number % PARTS_A_RELEASE == 0:
-            release(neighbors)
+    parts = in_threads(compare, slices(len(edges), PAIRS_AT_ONCE))
+    deque(giving_back(parts, neighbors, every=PARTS_A_RELEASE), maxlen=0)
     return Edges(edges.a, edges.b, common / (2 * (width + 1) - common))
 
 

@@ -7,10 +7,10 @@ from scipy.sparse import csr_matrix
 
 from pipeline.groups import groups_from_labels, take_groups
 from pipeline.proposals.edges import Edges, components, strongest_edges
-from pipeline.rows import Rows, products, release, slices
+from pipeline.rows import Rows, blocks, products, slices
 
 
-def sweep_linked(edges: Edges, count: int, thresholds: np.ndarray) -> Iterator[np.ndarray]:
+def single_linkage(edges: Edges, count: int, thresholds: np.ndarray) -> Iterator[np.ndarray]:
     """Connected components of the edges that reach each of the descending thresholds.
 
     Yields a label array int32 (count,) a threshold.
@@ -24,7 +24,7 @@ def sweep_linked(edges: Edges, count: int, thresholds: np.ndarray) -> Iterator[n
         yield labels
 
 
-def sweep_mean(
+def average_linkage(
     unit: Rows,
     edges: Edges,
     thresholds: np.ndarray,
@@ -40,15 +40,14 @@ def sweep_mean(
     """
     labels = np.arange(len(unit), dtype=np.int32)
     sums, place, sizes = np.empty(unit.shape, np.float32), labels, np.ones(len(unit), np.float32)
-    for part in slices(len(unit)):
-        sums[part] = unit[part]
-        release(unit)
+    for part, block in blocks(unit):
+        sums[part] = block
     stale = np.zeros(len(edges), bool)
     for threshold in thresholds:
         while True:
             check = np.flatnonzero(stale & (edges.weight >= threshold))
             a, b = edges.a[check], edges.b[check]
-            # On one thread, as another family forms on another.
+            # On one thread, as another hierarchy forms on another.
             cosines = products(sums, place[a], place[b], threads=1) / (sizes[a] * sizes[b])
             edges.weight[check] = calibrate(cosines)
             stale[check] = False

@@ -2,14 +2,13 @@
 
 The paper's Algorithm 1 (Yang et al., CVPR 2019, section 3.2) takes connected components above a
 threshold, splits those over the maximum size at a higher threshold, and makes super-vertices the
-nodes of the next round. Here a family of proposals is a descending sweep of thresholds over one
+nodes of the next round. Here a hierarchy of proposals is a descending sweep of thresholds over one
 similarity, each round merging the super-vertices of the one before: a component over the maximum
 size at one threshold stands split, as the components at the thresholds above it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from threading import Event
@@ -20,25 +19,23 @@ from common.threads import usable_cores
 import numpy as np
 
 from pipeline.calibration import Calibration
+from pipeline.defaults import MAX_SIZE, ROUNDS, THRESHOLD
 from pipeline.files.proposals import Round
-from pipeline.groups import MEMBER_DTYPE, Groups, groups_from_labels, take_groups
+from pipeline.groups import Groups, groups_from_labels, take_groups
 from pipeline.proposals.edges import (
     Edges,
     edges_of_graph,
     shared_neighbors,
 )
-from pipeline.proposals.linkage import sweep_linked, sweep_mean
-from pipeline.rows import Rows, release, slices
+from pipeline.proposals.linkage import average_linkage, single_linkage
+from pipeline.rows import Rows, blocks
 
-THRESHOLD = 0.5  # standard deviations above strangers; weak networks tell people apart no higher
-ROUNDS = 32
-MAX_SIZE = 20_000
 EDGE_WIDTH = 20  # nearest neighbors of a face that may become edges; the rest only measure
-SHARED_WIDTHS = (20, 80)  # neighborhoods whose overlap is a similarity: small and large people
-AT_ONCE = 2  # families formed side by side: more would take more memory
+NEIGHBORHOODS_SHARED = (20, 80)  # neighborhoods whose overlap is a similarity: small and large people
+AT_ONCE = 2  # hierarchies formed side by side: more would take more memory
 Linking = Callable[[int], Edges]
 # A name, descending thresholds, and the sweep that gives a label array for each of them.
-Family = tuple[str, np.ndarray, Callable[[np.ndarray], Iterator[np.ndarray]]]
+Hierarchy = tuple[str, np.ndarray, Callable[[np.ndarray], Iterator[np.ndarray]]]
 
 
 def propose(
@@ -48,24 +45,22 @@ def propose(
     calibration: Calibration,
     threshold: float = THRESHOLD,
     rounds: int = ROUNDS,
-    step: float | None = None,
     max_size: int = MAX_SIZE,
     linking: Linking | None = None,
 ) -> list[Round]:
     """Cluster proposals of two faces or more from the affinity graph of `unit` float32 (N, D).
 
-    `neighbors` and `similarities` (cosines) are (N, k), best first. `threshold` is the lowest
-    similarity at which super-vertices merge, in standard deviations above strangers, reached in
-    `rounds` steps of `step`, by default evenly from the similarity that only one nearest neighbor
-    in fifty exceeds. No proposal has more than `max_size` faces. `linking` gives the edges that link
-    by similarity, at width 0, or by shared neighbors, at one of SHARED_WIDTHS, where they are made
-    elsewhere: any edges will do that connect the same rows at every threshold.
+    `neighbors` and `similarities` (cosines) are (N, k), best first. `threshold` is the lowest similarity
+    at which super-vertices merge, in standard deviations above impostor pairs, reached in `rounds` even
+    steps from the similarity that only one nearest neighbor in fifty exceeds. No proposal has more than
+    `max_size` faces. `linking` gives the edges that link by similarity, at width 0, or by shared nearest
+    neighbors, at one of NEIGHBORHOODS_SHARED, where they are made elsewhere: any edges will do that connect
+    the same rows at every threshold.
     """
     calibrated = calibration.calibrate(first_columns(similarities, EDGE_WIDTH))
-    if step is None:
-        highest = float(np.quantile(calibrated[:, 0], 0.98)) if calibrated.size else threshold
-        step = max(highest - threshold, 0) / max(rounds - 1, 1)
-    thresholds = threshold + step * np.arange(rounds - 1, -1, -1)
+    highest = float(np.quantile(calibrated[:, 0], 0.98)) if calibrated.size else threshold
+    fall = max(highest - threshold, 0) / max(rounds - 1, 1)
+    thresholds = threshold + fall * np.arange(rounds - 1, -1, -1)
     overlaps = np.linspace(0.95, 0.05, rounds)
     near = first_columns(neighbors, EDGE_WIDTH)
     edges = edges_of_graph(near, calibrated)
@@ -74,19 +69,23 @@ def propose(
         linking = partial(linking_edges, near, neighbors, edges)
 
     def linked(width: int, levels: np.ndarray) -> Iterator[np.ndarray]:
-        return sweep_linked(linking(width), len(unit), levels)
+        return single_linkage(linking(width), len(unit), levels)
 
-    families: list[Family] = [
-        ("linked", thresholds, partial(linked, 0)),
-        ("mean", thresholds, lambda levels: sweep_mean(unit, edges, levels, calibration.calibrate)),
+    hierarchies: list[Hierarchy] = [
+        ("single linkage", thresholds, partial(linked, 0)),
+        (
+            "average linkage",
+            thresholds,
+            lambda levels: average_linkage(unit, edges, levels, calibration.calibrate),
+        ),
     ]
-    for width in SHARED_WIDTHS:
-        if width <= neighbors.shape[1] or width == SHARED_WIDTHS[0]:
-            families.append((f"shared {width}", overlaps, partial(linked, width)))
+    for width in NEIGHBORHOODS_SHARED:
+        if width <= neighbors.shape[1] or width == NEIGHBORHOODS_SHARED[0]:
+            hierarchies.append((f"shared nearest neighbors {width}", overlaps, partial(linked, width)))
     stopped = Event()
 
-    def form(family: Family) -> list[tuple[str, float, Groups]]:
-        name, levels, sweep = family
+    def form(hierarchy: Hierarchy) -> list[tuple[str, float, Groups]]:
+        name, levels, sweep = hierarchy
         groups = newly_formed(sweep(levels), max_size)
         formed = []
         for level in levels:
@@ -97,11 +96,11 @@ def propose(
         return formed
 
     with (
-        bar(len(families) * rounds, "merging", "rounds") as progress,
+        bar(len(hierarchies) * rounds, "merging", "rounds") as progress,
         ThreadPoolExecutor(min(AT_ONCE, usable_cores())) as pool,
     ):
         try:
-            formed = list(chain.from_iterable(pool.map(form, families)))
+            formed = list(chain.from_iterable(pool.map(form, hierarchies)))
         finally:
             stopped.set()  # else Ctrl-C would wait for all rounds
     return without_repeats(formed, len(unit))
@@ -109,9 +108,7 @@ def propose(
 
 def first_columns(rows: Rows, width: int) -> np.ndarray:
     """The first `width` columns, or all there are, in memory."""
-    columns = np.concatenate([rows[part][:, :width] for part in slices(len(rows))])
-    release(rows)
-    return columns
+    return np.concatenate([block[:, :width] for _, block in blocks(rows)])
 
 
 def linking_edges(near: np.ndarray, neighbors: Rows, edges: Edges, width: int) -> Edges:
@@ -148,11 +145,11 @@ def without_repeats(formed: list[tuple[str, float, Groups]], count: int) -> list
     is_new = first[inverse] == np.arange(len(keys))
     number = (np.cumsum(is_new) - 1)[first[inverse]]
     rounds, start = [], 0
-    for family, threshold, groups in formed:
+    for hierarchy, threshold, groups in formed:
         here = slice(start, start + len(groups))
         rounds.append(
             Round(
-                family,
+                hierarchy,
                 threshold,
                 take_groups(groups, np.flatnonzero(is_new[here])),
                 number[here][~is_new[here]],
@@ -160,20 +157,3 @@ def without_repeats(formed: list[tuple[str, float, Groups]], count: int) -> list
         )
         start = here.stop
     return rounds
-
-
-def rows_of_rounds(rounds: list[Round], usable: np.ndarray) -> list[Round]:
-    """The rounds with members numbered by row of the feature file instead of by usable row."""
-    rows = np.flatnonzero(usable).astype(MEMBER_DTYPE)
-    return [_renumber(round_, rows) for round_ in rounds]
-
-
-def usable_rows_of_rounds(rounds: list[Round], usable: np.ndarray) -> list[Round]:
-    """The inverse of `rows_of_rounds`."""
-    index = (np.cumsum(usable) - 1).astype(MEMBER_DTYPE)
-    return [_renumber(round_, index) for round_ in rounds]
-
-
-def _renumber(round_: Round, numbers: np.ndarray) -> Round:
-    groups = Groups(numbers[round_.proposals.members], round_.proposals.offsets)
-    return replace(round_, proposals=groups)

@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.groups import Groups
 from pipeline.judging.measures import NONE
-from pipeline.report.checks import Inspection
 from pipeline.metrics import best_iou, ranked_pairs
+from pipeline.report.checks import Inspection
 
 BINS = 40
 MANY = 5000  # dots that would make an SVG slow to show, unless they are pixels
@@ -32,12 +32,13 @@ def draw_charts(
     folder: Path,
     groups: Groups,
     inspection: Inspection,
-    predicted: np.ndarray | None,
+    predicted_iou: list[float] | None,
     labels: np.ndarray | None,
 ) -> list[Chart]:
-    """Draw what there are data for: `predicted` is each cluster's IoU, (C,), `labels` each row's identity."""
+    """Draw what there are data for: `predicted_iou` is each cluster's, (C,), `labels` each row's identity."""
     charts = [draw_sizes(folder, groups), draw_similarities(folder, groups, inspection)]
-    if predicted is not None:
+    if predicted_iou is not None:
+        predicted = np.array(predicted_iou)
         charts.append(draw_predicted(folder, groups, predicted))
         if labels is not None:
             charts.append(draw_predicted_against_true(folder, groups, predicted, labels))

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.groups import Groups, labels_from_groups
 from pipeline.judging.measures import NONE, Graph, similarity_to_rest
-from pipeline.rows import slices
+from pipeline.rows import giving_back, slices
 
 OUTSIDERS = 3  # of a face's neighbors outside its cluster, the nearest this many are looked at
 PAIRS_AT_ONCE = 1 << 14
@@ -43,7 +43,8 @@ def inspect_clusters(
 ) -> Inspection:
     """Inspect clusters, given as groups of rows of the graph; rows in no cluster are left out.
 
-    `nearest` int64 (C,) is each cluster's nearest other one, -1 where it has none. `advance` is called with the number of faces done from time to time.
+    `nearest` int64 (C,) is each cluster's nearest other one, -1 where it has none. `advance` is called
+    with the number of faces done from time to time.
     """
     sizes, owners = groups.sizes, groups.owners
     sums, fit = similarity_to_rest(graph, groups)
@@ -51,14 +52,13 @@ def inspect_clusters(
     members, fit = groups.members[order].astype(np.int64), fit[order]
     best, rival_fit = np.full(len(members), -1), np.full(len(members), NONE, np.float32)
     owner_of_row = labels_from_groups(groups, len(graph.unit))
-    for part in slices(len(members), PAIRS_AT_ONCE):
+    for part in giving_back(slices(len(members), PAIRS_AT_ONCE), *graph.files, every=1):
         start = part.start
         face, other = clusters_outside(graph, members[part], owner_of_row)
         cosines = np.einsum("md,md->m", graph.unit[members[part][face]], sums[other]) / sizes[other]
         similarity = graph.calibration.calibrate(cosines)
         rising = np.argsort(similarity, kind="stable")  # of several clusters the last, most similar stays
         best[start + face[rising]], rival_fit[start + face[rising]] = other[rising], similarity[rising]
-        graph.release()
         advance(len(members[part]))
     rival = np.where((rival_fit > fit) & (sizes[owners] > 1), best, -1)
     inside = np.add.reduceat(fit, groups.offsets[:-1]) / sizes
@@ -76,9 +76,7 @@ def clusters_outside(
     return place, near[place, column]
 
 
-def similarity_between(
-    graph: Graph, sums: np.ndarray, sizes: np.ndarray, other: np.ndarray
-) -> np.ndarray:
+def similarity_between(graph: Graph, sums: np.ndarray, sizes: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Mean similarity of the pairs between each cluster and another, float32 (C,); NONE where that is -1.
 
     `sums` (C, D) are of unit rows.

@@ -16,7 +16,14 @@ from common.errors import InputError
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline.files.atomic import (digest_file, part_path, refuse_other_than_folder, remove_folder, whole_file, whole_folder)
+from pipeline.files.atomic import (
+    digest_file,
+    part_path,
+    refuse_other_than_folder,
+    remove_folder,
+    whole_file,
+    whole_folder,
+)
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 GENERATOR = "run_report.sh"

@@ -1,13 +1,18 @@
 """Thumbnails of faces: small JPEG files made once, and named by the image they were made from."""
 
 import hashlib
+import warnings
 from pathlib import Path
 
 from common.errors import InputError
+from common.progress import bar, track, warn
+from common.threads import in_threads
 
+import numpy as np
 from PIL import Image
 
 from pipeline.files.atomic import part_path
+from pipeline.files.filelist import FileList
 from pipeline.images import read_image
 
 SIDE = 128  # most pixels of a side; smaller images are not enlarged
@@ -46,3 +51,28 @@ def make_thumbnail(job: tuple[Path, Path]) -> bool:
     image.save(part_path(place), "JPEG", quality=QUALITY)
     part_path(place).replace(place)
     return True
+
+
+def thumbnails_of(
+    folder: Path, filelist: FileList | None, rows: np.ndarray, workers: int | None
+) -> list[str]:
+    """Make in `folder` the thumbnails that are not there; the key of each row's, empty where none is."""
+    if filelist is None:
+        return [""] * len(rows)
+    paths = [filelist.paths[row] for row in rows.tolist()]
+    keys = [thumbnail_key(path) for path in track(paths, "looking for images", "images")]
+    path_of = {key: path for key, path in zip(keys, paths, strict=True) if key}
+    missing = [key for key in path_of if not thumbnail_place(folder, key).exists()]
+    jobs = [(path_of[key], thumbnail_place(folder, key)) for key in missing]
+    failed = {""}
+    with bar(len(jobs), "thumbnails", "images") as progress, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # for all threads: what Pillow warns of, `read_image` reports
+        for key, made in zip(missing, in_threads(make_thumbnail, jobs, workers), strict=True):
+            progress.update()
+            if not made:
+                failed.add(key)
+    unseen = sum(key in failed for key in keys)
+    if unseen:
+        first = next(path for path, key in zip(paths, keys, strict=True) if key in failed)
+        warn(f"{unseen} images cannot be read now, and are shown by number: the first is {first}")
+    return ["" if key in failed else key for key in keys]

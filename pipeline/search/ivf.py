@@ -1,7 +1,7 @@
-"""Approximate search by cells (IVF): k-means divides the rows, and a query is compared with those of the
-cells nearest to it.
+"""Approximate search by inverted lists (IVF): k-means divides the rows into lists, and a query is compared
+with the rows of the lists nearest to it.
 
-All queries that look into a cell are multiplied with its rows at once. One query after another would
+All queries that look into a list are multiplied with its rows at once. One query after another would
 read every row from memory anew, which takes several times as long as to multiply it.
 """
 
@@ -17,115 +17,115 @@ from scipy import sparse
 from pipeline.rows import slices, unit_blocks, unit_sample
 from pipeline.search.gpu import Found
 
-TRAINING_ROWS_A_CELL = 20
-ROUNDS = 3  # of k-means
-QUERIES_AT_ONCE = 16384  # for each thread: enough of them look into one cell
-MOST_AT_ONCE = 1 << 17  # for all threads: half a gigabyte
-# For each thread, to bound the memory: pairs of a query and a cell, and of a query and a row in a cell,
+TRAINING_ROWS_A_LIST = 20
+KMEANS_ROUNDS = 3
+QUERIES_AT_ONCE = 16384  # for each thread: enough of them look into one list
+MAX_AT_ONCE = 1 << 17  # for all threads: half a gigabyte
+# For each thread, to bound the memory: pairs of a query and a list, and of a query and a row in a list,
 # which may hold most rows where most are alike.
 PROBES_AT_ONCE, PRODUCTS_AT_ONCE = 1 << 22, 1 << 24
 
 
 @dataclass(frozen=True)
-class Cells:
-    """The N usable rows cell by cell: those of cell c are `rows[bounds[c] : bounds[c + 1]]`.
+class Lists:
+    """The N usable rows list by list: those of list c are `rows[bounds[c] : bounds[c + 1]]`.
 
     `rows` float32 (N, D), of length one; `row_of` int64 (N,), their numbers among the usable rows;
-    `cell_of` int64 (N,), the cell of each usable row; `bounds` int64 (C + 1,); `centroids` an index
+    `list_of` int64 (N,), the list of each usable row; `bounds` int64 (C + 1,); `centroids` an index
     of the C centroids.
     """
 
     rows: np.ndarray
     row_of: np.ndarray
-    cell_of: np.ndarray
+    list_of: np.ndarray
     bounds: np.ndarray
     centroids: faiss.Index
 
 
-def make_cells(rows: np.ndarray, usable: np.ndarray) -> Cells:
+def make_lists(rows: np.ndarray, usable: np.ndarray) -> Lists:
     """Divide the usable rows of float32 (N, D); k-means learns from a sample of them."""
     count, dim = int(np.count_nonzero(usable)), rows.shape[1]
     kmeans = faiss.Kmeans(
-        dim, number_of_cells(count), niter=ROUNDS, spherical=True, min_points_per_centroid=1
+        dim, number_of_lists(count), niter=KMEANS_ROUNDS, spherical=True, min_points_per_centroid=1
     )
-    kmeans.train(unit_sample(rows, usable, TRAINING_ROWS_A_CELL * kmeans.k))
+    kmeans.train(unit_sample(rows, usable, TRAINING_ROWS_A_LIST * kmeans.k))
     nearest = (kmeans.index.search(block, 1)[1][:, 0] for block in unit_blocks(rows, usable))
-    cell_of = np.concatenate(list(nearest))
-    row_of = np.argsort(cell_of, kind="stable")
+    list_of = np.concatenate(list(nearest))
+    row_of = np.argsort(list_of, kind="stable")
     place_of = np.empty_like(row_of)
     place_of[row_of] = np.arange(count)
-    by_cell, done = np.empty((count, dim), np.float32), 0
+    by_list, done = np.empty((count, dim), np.float32), 0
     for block in unit_blocks(rows, usable):  # again, so that the rows are held once
-        by_cell[place_of[done : done + len(block)]] = block
+        by_list[place_of[done : done + len(block)]] = block
         done += len(block)
-    bounds = np.searchsorted(cell_of[row_of], np.arange(kmeans.k + 1))
-    return Cells(by_cell, row_of, cell_of, bounds, kmeans.index)
+    bounds = np.searchsorted(list_of[row_of], np.arange(kmeans.k + 1))
+    return Lists(by_list, row_of, list_of, bounds, kmeans.index)
 
 
-def number_of_cells(count: int) -> int:
-    """Cells for `count` rows: with more, it takes longer to find the cells than to search them."""
-    return max(1, min(int(count ** (2 / 3)), count // TRAINING_ROWS_A_CELL))
+def number_of_lists(count: int) -> int:
+    """Lists for `count` rows: with more, it takes longer to find the lists than to search them."""
+    return max(1, min(int(count ** (2 / 3)), count // TRAINING_ROWS_A_LIST))
 
 
-def least_probes(
-    cells: Cells, sample: np.ndarray, nearest: np.ndarray, recall: float
+def fewest_probes(
+    lists: Lists, sample: np.ndarray, nearest: np.ndarray, recall: float
 ) -> tuple[int, float, float]:
-    """How many cells a query must look into to find the share `recall` of its nearest rows.
+    """How many lists a query must look into to find the share `recall` of its nearest rows.
 
     `sample` is float32 (Q, D), `nearest` int64 (Q, k) the rows truly nearest. Returns the number,
     the share it finds, and the share of all rows it compares with.
     """
-    _, order = cells.centroids.search(sample, cells.centroids.ntotal)
+    _, order = lists.centroids.search(sample, lists.centroids.ntotal)
     rank = np.argsort(order, axis=1)
-    needed = np.sort(np.take_along_axis(rank, cells.cell_of[nearest], axis=1), axis=None) + 1
+    needed = np.sort(np.take_along_axis(rank, lists.list_of[nearest], axis=1), axis=None) + 1
     probes = int(needed[int(np.ceil(recall * needed.size)) - 1])
-    compared = np.diff(cells.bounds)[order[:, :probes]].sum() / (len(sample) * len(cells.rows))
+    compared = np.diff(lists.bounds)[order[:, :probes]].sum() / (len(sample) * len(lists.rows))
     return probes, float((needed <= probes).mean()), float(compared)
 
 
 def queries_at_once() -> int:
-    """With how many `nearest_in_cells` is quickest: enough for every thread."""
-    return min(QUERIES_AT_ONCE * usable_cores(), MOST_AT_ONCE)
+    """With how many `nearest_in_lists` is quickest: enough for every thread."""
+    return min(QUERIES_AT_ONCE * usable_cores(), MAX_AT_ONCE)
 
 
-def nearest_in_cells(cells: Cells, queries: np.ndarray, k: int, probes: int) -> Found:
-    """Cosines float32 and rows int64, (Q, k), nearest to `queries` in the `probes` cells nearest to each.
+def nearest_in_lists(lists: Lists, queries: np.ndarray, k: int, probes: int) -> Found:
+    """Cosines float32 and rows int64, (Q, k), nearest to `queries` in the `probes` lists nearest to each.
 
-    Best first; rows of -1 where those cells hold fewer than k.
+    Best first; rows of -1 where those lists hold fewer than k.
     """
     found = np.empty((len(queries), k), np.int64)
     cosines = np.empty((len(queries), k), np.float32)
     share = -(-len(queries) // usable_cores())
-    step = max(1, min(share, QUERIES_AT_ONCE, PROBES_AT_ONCE // probes))
+    size = max(1, min(share, QUERIES_AT_ONCE, PROBES_AT_ONCE // probes))
 
     def search(part: slice) -> None:
         faiss.omp_set_num_threads(1)  # holds for the calling thread only
-        cosines[part], found[part] = search_together(cells, queries[part], k, probes)
+        cosines[part], found[part] = search_together(lists, queries[part], k, probes)
 
-    deque(in_threads(search, slices(len(queries), step)), maxlen=0)
+    deque(in_threads(search, slices(len(queries), size)), maxlen=0)
     return cosines, found
 
 
-def search_together(cells: Cells, queries: np.ndarray, k: int, probes: int) -> Found:
-    """What `nearest_in_cells` finds, on the calling thread, cell by cell."""
-    _, probed = cells.centroids.search(queries, probes)
+def search_together(lists: Lists, queries: np.ndarray, k: int, probes: int) -> Found:
+    """What `nearest_in_lists` finds, on the calling thread, list by list."""
+    _, probed = lists.centroids.search(queries, probes)
     starts = np.arange(0, probed.size + 1, probes)
     looking = sparse.csr_array(
-        (np.ones(probed.size, bool), probed.ravel(), starts), (len(queries), cells.centroids.ntotal)
+        (np.ones(probed.size, bool), probed.ravel(), starts), (len(queries), lists.centroids.ntotal)
     ).tocsc()
     heap = faiss.ResultHeap(len(queries), k, keep_max=True)
-    for cell in np.flatnonzero(np.diff(looking.indptr) * np.diff(cells.bounds)):
-        here = looking.indices[looking.indptr[cell] : looking.indptr[cell + 1]]
+    for probed_list in np.flatnonzero(np.diff(looking.indptr) * np.diff(lists.bounds)):
+        here = looking.indices[looking.indptr[probed_list] : looking.indptr[probed_list + 1]]
         asking = queries[here]
-        first, last = cells.bounds[cell], cells.bounds[cell + 1]
+        first, last = lists.bounds[probed_list], lists.bounds[probed_list + 1]
         for part in slices(last - first, max(1, PRODUCTS_AT_ONCE // len(here))):
             rows = slice(first + part.start, first + part.stop)
-            heap.add_result_subset(here, products(asking, cells.rows[rows]), cells.row_of[rows])
+            heap.add_result_subset(here, multiply(asking, lists.rows[rows]), lists.row_of[rows])
     heap.finalize()
     return heap.D, heap.I
 
 
-def products(queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def multiply(queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """`queries @ rows.T`, float32 (Q, R), by the library of faiss, which keeps to the threads that faiss
     is given where NumPy's takes them all."""
     transform = faiss.LinearTransform(rows.shape[1], len(rows))

@@ -4,7 +4,6 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from common.threads import in_threads
@@ -12,22 +11,29 @@ from common.threads import in_threads
 import faiss
 import numpy as np
 
-from pipeline.rows import BLOCK_ROWS, release_pages, slices, unit_blocks, unit_rows, unit_sample
+from pipeline.rows import (
+    BLOCK_ROWS,
+    Numbering,
+    release,
+    slices,
+    unit_blocks,
+    unit_rows,
+    unit_sample,
+)
 from pipeline.search.gpu import Find, Found, find_on_gpu, has_gpu
-from pipeline.search.ivf import least_probes, make_cells, nearest_in_cells, queries_at_once
+from pipeline.search.ivf import fewest_probes, make_lists, nearest_in_lists, queries_at_once
 
-NEIGHBORS = 80
 QUERY_VALUES = 1 << 17  # in the queries that a thread takes at once: fewer, and faiss is slower
 DATABASE_ROWS = 1024  # which faiss compares with at once
 RESERVOIR_FROM = 40  # results, from which on faiss's reservoir is quicker than its heap; faiss says 100
-TIES = (8, 128, 2048)  # results asked for beyond k, more where those do not show the end of a tie
-SEARCHES = ("auto", "exact", "ivf", "hnsw")
-MOST_EXACT = 2.5e12  # multiplications that exact search may cost: 100,000 rows of 256 dimensions
-MOST_EXACT_ON_GPU = 1e16  # 6 million rows of 256 dimensions
-LEAST_RECALL = 0.98
+# Results asked for beyond k: rows that tie with the k-th must all be seen to take the first ones. Where all
+# of these tie as well, more are asked for.
+TIES = (8, 128, 2048)
+MAX_EXACT = 2.5e12  # multiplications that exact search may cost: 100,000 rows of 256 dimensions
+MAX_EXACT_ON_GPU = 1e16  # 6 million rows of 256 dimensions
+MIN_RECALL = 0.98
 RECALL_QUERIES = 500
-MOST_COMPARED = 0.4  # of all rows: with more, IVF takes about as long as exact search
-HNSW_LINKS = 32
+MAX_COMPARED = 0.4  # of all rows: with more, IVF takes about as long as exact search
 
 
 @dataclass(frozen=True)
@@ -64,13 +70,13 @@ def nearest_neighbors(unit: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]
     neighbors = np.empty((len(unit), k), np.int32)
     similarities = np.empty((len(unit), k), np.float32)
     results = exact_search(unit).results((unit[part] for part in slices(len(unit))), k + 1)
-    fill_graph(results, np.ones(len(unit), bool), neighbors, similarities)
+    fill_graph(results, Numbering(np.ones(len(unit), bool)), neighbors, similarities)
     return neighbors, similarities
 
 
 def fill_graph(
     results: Iterable[Found],
-    usable: np.ndarray,
+    numbering: Numbering,
     neighbors: np.ndarray,
     similarities: np.ndarray,
     advance: Callable[[int], object] = lambda rows: None,
@@ -81,17 +87,17 @@ def fill_graph(
     time. `neighbors` int32 and `similarities` float32 are (N, k) with k below the number of usable rows;
     a row that is not usable gets -1 and 0. `advance` is called with the rows done after each result.
     """
-    row_of = np.flatnonzero(usable)
+    row_of = numbering.row_of
     done = 0
     for cosines, found in results:
         own = np.arange(done, done + len(found))
         found, similarities[row_of[own]] = without_self(own, found, cosines)
         neighbors[row_of[own]] = row_of[found]
-        release_pages(neighbors)
-        release_pages(similarities)
+        release(neighbors)
+        release(similarities)
         done += len(own)
         advance(len(own))
-    neighbors[~usable], similarities[~usable] = -1, 0
+    neighbors[~numbering.usable], similarities[~numbering.usable] = -1, 0
 
 
 def without_self(rows: np.ndarray, found: np.ndarray, cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,28 +120,30 @@ def make_search(method: str, rows: np.ndarray, usable: np.ndarray, k: int) -> Se
     """Prepare the search of `method`, one of SEARCHES, over the usable rows of float32 (N, D).
 
     `auto` is exact where that is quick, else IVF, unless its queries would be compared with so much
-    that exact search is as quick. The effort of an approximate search is the least that reaches
-    LEAST_RECALL on a sample of rows, compared with exact search.
+    that exact search is as quick. IVF looks into the fewest lists that reach MIN_RECALL on a sample of
+    rows, compared with exact search.
     """
     chosen = method
     if method == "auto":
         cost = float(np.count_nonzero(usable)) ** 2 * rows.shape[1]
-        chosen = "exact" if cost <= (MOST_EXACT_ON_GPU if has_gpu() else MOST_EXACT) else "ivf"
+        chosen = "exact" if cost <= (MAX_EXACT_ON_GPU if has_gpu() else MAX_EXACT) else "ivf"
     if chosen == "exact":
         return exact_search(unit_rows(rows, usable))
-    index = INDEXES[chosen](rows, usable)
-    effort, recall, compared = index.least_effort(*sample_exactly(rows, usable, k + 1))
-    if method == "auto" and compared > MOST_COMPARED:
-        del index  # it holds the rows as well
+    lists = make_lists(rows, usable)
+    sample, nearest = sample_exactly(rows, usable, k + 1)
+    probes, recall, compared = fewest_probes(lists, sample, nearest, MIN_RECALL)
+    if method == "auto" and compared > MAX_COMPARED:
+        del lists  # they hold the rows as well
         return exact_search(unit_rows(rows, usable))
 
     def find(queries: np.ndarray, k: int) -> Found:
-        cosines, found = index.find(queries, k, effort)
+        cosines, found = nearest_in_lists(lists, queries, k, probes)
         if len(short := np.flatnonzero(found[:, -1] < 0)):
-            cosines[short], found[short] = index.find_all(queries[short], k)
+            cosines[short], places = nearest_rows(queries[short], lists.rows, k)
+            found[short] = lists.row_of[places]
         return cosines, found
 
-    return Search(chosen, find, recall, effort, index.queries_at_once)
+    return Search("ivf", find, recall, probes, queries_at_once())
 
 
 def exact_search(unit: np.ndarray) -> Search:
@@ -161,18 +169,18 @@ def nearest_rows(queries: np.ndarray, unit: np.ndarray, k: int, threads: int | N
     The last bits of a product depend on the shapes multiplied and on how many threads share it. So
     a thread multiplies alone, the queries are cut in one way, and a search among a part of the rows
     that begins at a multiple of DATABASE_ROWS finds the very cosines that a search among all does.
-    Of more rows that tie with the last one than TIES shows, any are returned.
+    Where more rows tie with the k-th than the last of TIES covers, any of them are returned.
     """
     k = min(k, len(unit))
     cosines = np.empty((len(queries), k), np.float32)
     found = np.empty((len(queries), k), np.int64)
-    step = queries_of_a_thread(queries.shape[1])
+    size = queries_of_a_thread(queries.shape[1])
     faiss.cvar.distance_compute_min_k_reservoir = RESERVOIR_FROM
 
     def search(start: int) -> None:
         faiss.omp_set_num_threads(1)  # holds for the calling thread only
-        part = slice(start, start + step)
-        unsettled = np.arange(start, min(start + step, len(queries)))
+        part = slice(start, start + size)
+        unsettled = np.arange(start, min(start + size, len(queries)))
         for beyond in TIES:
             width = min(k + beyond, len(unit))
             products, rows = faiss.knn(queries[part], unit, width, metric=faiss.METRIC_INNER_PRODUCT)
@@ -184,12 +192,12 @@ def nearest_rows(queries: np.ndarray, unit: np.ndarray, k: int, threads: int | N
             if width == len(unit) or not len(unsettled):
                 return
 
-    deque(in_threads(search, range(0, len(queries), step), threads), maxlen=0)
+    deque(in_threads(search, range(0, len(queries), size), threads), maxlen=0)
     return cosines, found
 
 
-def sample_exactly(rows: np.ndarray, usable: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """RECALL_QUERIES rows (Q, D), and the cosines and rows of their k nearest, themselves among them."""
+def sample_exactly(rows: np.ndarray, usable: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """RECALL_QUERIES rows (Q, D), and the numbers of their k nearest, (Q, k), themselves among them."""
     sample = unit_sample(rows, usable, RECALL_QUERIES)
     heap = faiss.ResultHeap(len(sample), k, keep_max=True)
     done = 0
@@ -197,74 +205,4 @@ def sample_exactly(rows: np.ndarray, usable: np.ndarray, k: int) -> tuple[np.nda
         heap.add_result_subset(np.arange(len(sample)), sample @ block.T, np.arange(done, done + len(block)))
         done += len(block)
     heap.finalize()
-    return sample, heap.D, heap.I
-
-
-@dataclass(frozen=True)
-class Index:
-    """An approximate index: `find(queries, k, effort)`; `find_all`, which compares with every row;
-    `least_effort(sample, cosines, rows)`, from queries and what is truly nearest to them: the effort that
-    reaches LEAST_RECALL, the recall, and the share of all rows that a query is compared with, or NaN."""
-
-    find: Callable[[np.ndarray, int, int], Found]
-    find_all: Find
-    least_effort: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[int, float, float]]
-    queries_at_once: int = BLOCK_ROWS
-
-
-def ivf_index(rows: np.ndarray, usable: np.ndarray) -> Index:
-    """Rows by cell of a k-means partition; the effort is the number of cells a query looks into."""
-    cells = make_cells(rows, usable)
-
-    def find_all(queries: np.ndarray, k: int) -> Found:
-        cosines, places = nearest_rows(queries, cells.rows, k)
-        return cosines, cells.row_of[places]
-
-    return Index(
-        partial(nearest_in_cells, cells),
-        find_all,
-        lambda sample, _, nearest: least_probes(cells, sample, nearest, LEAST_RECALL),
-        queries_at_once(),
-    )
-
-
-def hnsw_index(rows: np.ndarray, usable: np.ndarray) -> Index:
-    """A navigable small-world graph; the effort is the number of candidates a query keeps."""
-    index = faiss.IndexHNSWFlat(rows.shape[1], HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)  # on several threads each run would build another graph
-    try:
-        for block in unit_blocks(rows, usable):
-            index.add(block)
-    finally:
-        faiss.omp_set_num_threads(threads)
-
-    def find(queries: np.ndarray, k: int, effort: int) -> tuple[np.ndarray, np.ndarray]:
-        parameters = faiss.SearchParametersHNSW(efSearch=effort)  # type: ignore[attr-defined]
-        return index.search(queries, k, params=parameters)
-
-    def least_effort(
-        sample: np.ndarray, cosines: np.ndarray, nearest: np.ndarray
-    ) -> tuple[int, float, float]:
-        for effort in rising(128, 4096):
-            found, _ = find(sample, nearest.shape[1], effort)
-            # By cosine, not by row: of equal ones either is right.
-            recall = float((found >= cosines[:, -1:] - 1e-6).mean())
-            if recall >= LEAST_RECALL:
-                break
-        return effort, recall, float("nan")
-
-    return Index(
-        find, lambda queries, k: faiss.downcast_index(index.storage).search(queries, k), least_effort
-    )
-
-
-def rising(first: int, last: int) -> list[int]:
-    """Whole numbers from first up, each a quarter above the one before, then last."""
-    efforts = [first]
-    while (following := max(efforts[-1] + 1, round(1.25 * efforts[-1]))) < last:
-        efforts.append(following)
-    return [*efforts, last] if last > first else [last]
-
-
-INDEXES = {"ivf": ivf_index, "hnsw": hnsw_index}
+    return sample, heap.I

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.proposals.edges import strongest_edges
-from pipeline.proposals.linkage import sweep_linked
+from pipeline.proposals.linkage import single_linkage
 from pipeline.rows import unit_rows
 from pipeline.search.knn import nearest_rows
 
@@ -271,7 +271,7 @@ def test_joined_forests_link_what_all_edges_link_at_every_threshold(ray, seed, p
     thresholds = np.arange(6, -1, -1)
     assert len(forest) < 40
     for expected, found in zip(
-        sweep_linked(edges, 40, thresholds), sweep_linked(forest, 40, thresholds), strict=True
+        single_linkage(edges, 40, thresholds), single_linkage(forest, 40, thresholds), strict=True
     ):
         np.testing.assert_array_equal(found, expected)
 

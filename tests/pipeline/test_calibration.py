@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import make_people
 
-from pipeline.calibration import calibrate_to_strangers
+from pipeline.calibration import calibrate_to_impostors
 from pipeline.rows import unit_rows
 
 
@@ -24,7 +24,7 @@ def unit_and_labels(**options):
 def test_middle_and_spread_are_those_of_strangers(mean, count, images):
     unit, labels = unit_and_labels(people=count, images=images, dim=128, noise=0.8, mean=mean)
     true = strangers(unit, labels)
-    found = calibrate_to_strangers(unit)
+    found = calibrate_to_impostors(unit)
     assert found.middle == pytest.approx(true.mean(), abs=2 * true.std())
     assert 0.3 * true.std() < found.spread < 2 * true.std()
 
@@ -32,10 +32,10 @@ def test_middle_and_spread_are_those_of_strangers(mean, count, images):
 def test_order_of_the_rows_does_not_matter():
     unit, _ = unit_and_labels(people=40)
     shuffled = unit[np.random.default_rng(1).permutation(len(unit))]
-    assert calibrate_to_strangers(shuffled) == calibrate_to_strangers(unit)
+    assert calibrate_to_impostors(shuffled) == calibrate_to_impostors(unit)
 
 
 def test_equal_rows_and_a_single_row_have_a_spread():
     same = np.tile(np.float32([[0.6, 0.8]]), (5, 1))
-    assert calibrate_to_strangers(same).spread > 0
-    assert calibrate_to_strangers(same[:1]).spread > 0
+    assert calibrate_to_impostors(same).spread > 0
+    assert calibrate_to_impostors(same[:1]).spread > 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.images import MOST_PIXELS, WHOLE, frame_box, read_face, read_image
+from pipeline.images import MAX_PIXELS, WHOLE, frame_box, read_face, read_image
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_path_that_leads_nowhere_says_how(tmp_path):
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path):
-    side = int(MOST_PIXELS**0.5) + 100
+    side = int(MAX_PIXELS**0.5) + 100
     Image.new("1", (side, side)).save(tmp_path / "bomb.png")
     assert "too many" in refused(tmp_path / "bomb.png")
 

@@ -296,7 +296,7 @@ def test_clean_never_follows_a_link(checkout, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "__pycache__").mkdir(parents=True)
     (elsewhere / "feature.bin").touch()
-    for name in ("super_vertex", "demo", "linked"):
+    for name in ("super_vertex", "demo", "single linkage"):
         (checkout.path / name).symlink_to(elsewhere)
     (checkout.path / "feature.bin").symlink_to(elsewhere / "feature.bin")
     result = checkout.run(script="run_clean.sh")
@@ -304,7 +304,7 @@ def test_clean_never_follows_a_link(checkout, tmp_path):
     assert (elsewhere / "feature.bin").exists()
     assert (elsewhere / "__pycache__").exists()
     assert not (checkout.path / "super_vertex").is_symlink()
-    assert (checkout.path / "linked").is_symlink()
+    assert (checkout.path / "single linkage").is_symlink()
 
 
 def test_clean_takes_no_argument(checkout):

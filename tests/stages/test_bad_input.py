@@ -132,7 +132,7 @@ PROPOSALS = {
     "rounds damaged": (lambda: edit_json("super_vertex/manifest.json", rounds=[3]), "`rounds` is damaged"),
     "a path out of the folder": (
         lambda: edit_json(
-            "super_vertex/manifest.json", rounds=[{"name": "../x", "family": "a", "threshold": 1}]
+            "super_vertex/manifest.json", rounds=[{"name": "../x", "hierarchy": "a", "threshold": 1}]
         ),
         "`rounds` is damaged",
     ),
@@ -276,7 +276,7 @@ def test_lists(made, stage, case):
 LABELS = {
     "missing": (None, "labels.txt: not found"),
     "empty": (b"", "holds no label"),
-    "too few": (b"0\n1\n", "2 labels"),
+    "too few": (b"0\n1\n", "2 rows"),
     "words": (b"anna\nbert\n", "line 1"),
     "too large": (b"99999999999999999999\n", "line 1"),
     "binary": (bytes(20), "labels.txt"),
@@ -317,7 +317,7 @@ def test_clusters(made, stage, case):
 def test_training_data(made, stage):
     labels, train = Path("labels.txt"), ("train", "--set", "feature.bin", "labels.txt")
     labels.write_text("0\n1\n")
-    refused(stage(*train), INPUT, "labels.txt", "2 labels")
+    refused(stage(*train), INPUT, "labels.txt", "2 rows")
     labels.write_text("3\n" * 202)
     refused(stage(*train), INPUT, "labels.txt: 1 people have two images or more, too few")
     labels.write_text("".join(f"{row}\n" for row in range(202)))

@@ -44,7 +44,7 @@ def test_rows_in_no_cluster_are_reported_and_counted_as_their_own(run_script, wr
 @pytest.mark.parametrize(
     ("clusters", "labels", "words"),
     [
-        ("0 5\n", "1\n1\n", "holds row 5 but labels.txt has 2 labels"),
+        ("0 5\n", "1\n1\n", "holds row 5 but labels.txt has 2 rows"),
         ("0 1\n1\n", "1\n1\n", "row 1 stands in two clusters"),
         ("0 x\n", "1\n1\n", "line 1 holds something other than row ids"),
         ("0 1\n", "1\nann\n", "line 2 is 'ann', not an integer"),

@@ -198,7 +198,7 @@ def test_files_that_do_not_belong_together_are_refused(export, work):
     (work / "clusters.txt").write_text("0 1 3\n2\n6\n")
     assert "not made with clusters.txt as it is now" in export().stderr
     write_cluster_json(work)
-    assert "holds row 6 but the file list names 6 images" in export().stderr
+    assert " has 6 rows: give the one" in export().stderr
     with open(work.parent / "images" / "list.txt", "a") as file:
         file.write("another.jpg\n")
     changed = export()

@@ -13,15 +13,16 @@ import pytest
 from conftest import HOSTILE, REPOSITORY, draw_images
 from PIL import Image
 
-import report
 from pipeline.corrections.said import Corrections
 from pipeline.files.clusters import read_clusters
 from pipeline.files.features import Features
 from pipeline.files.filelist import FileList
 from pipeline.groups import groups_from_labels, labels_from_groups
+from pipeline.report import data as shown
 from pipeline.report.checks import Inspection
 from pipeline.report.html import write_report
 from pipeline.report.thumbnails import thumbnail_place
+from pipeline.rows import Numbering
 
 pytestmark = pytest.mark.browser
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -354,7 +355,7 @@ def write_many(output, count):
     clusters = groups_from_labels(np.argsort(order)[clusters.owners])
     faces, people = len(clusters.members), len(clusters)
     features = Features(
-        Path("feature.bin"), rng.standard_normal((count, 16), np.float32), np.ones(count, bool)
+        Path("feature.bin"), rng.standard_normal((count, 16), np.float32), Numbering(np.ones(count, bool)), ""
     )
     inspection = Inspection(
         clusters.members.astype(np.int64),
@@ -375,9 +376,9 @@ def write_many(output, count):
         Image.fromarray(noise).save(place)
     thumbnails = [keys[row % len(keys)] for row in range(faces)]
     found = {"predicted_iou": np.round(rng.uniform(0, 1, people), 4).tolist()}
-    index = report.index_data(features, clusters, inspection, found, filelist, thumbnails)
-    index |= report.corrections_data(Corrections([], [], []), features, clusters, filelist, found)
-    data = {"index": index, **report.face_data(features, clusters, inspection, filelist, thumbnails)}
+    index = shown.index_data(features, clusters, inspection, found, filelist, thumbnails)
+    index |= shown.corrections_data(Corrections([], [], []), features, clusters, filelist, found)
+    data = {"index": index, **shown.face_data(features, clusters, inspection, filelist, thumbnails)}
     words = {"people": 1, "alone": 1, "unreadable": 0, "summary": "", "clusters": "clusters.txt"}
     write_report(output, data, words | {"typical": 3.0, "outside": 2.0}, lambda folder: [])
 

@@ -30,7 +30,8 @@ from pipeline.files.json_object import write_json
 from pipeline.groups import groups_from_labels, labels_from_groups
 from pipeline.judging.cluster import correct_people
 from pipeline.judging.measures import NODE_MEASURES
-from train import pose_problem
+from pipeline.rows import Numbering
+from pipeline.training.problems import pose_problem
 
 INPUT = 3
 
@@ -225,7 +226,7 @@ def test_faces_that_leave_never_meet_again():
 
 
 def features_of(rows_, meta=None):
-    return Features(Path("feature.bin"), rows_, np.abs(rows_).sum(1) > 0, meta or {})
+    return Features(Path("feature.bin"), rows_, Numbering(np.abs(rows_).sum(1) > 0), "", meta or {})
 
 
 SAID = Corrections(
@@ -298,7 +299,7 @@ def test_another_networks_features_leave_the_names_to_tell(features):
     assert other.usable[[3, 4, 7, 10, 20, 21]].all()
     order = np.random.default_rng(1).permutation(len(NAMES))
     named = [NAMES[row] for row in order]
-    other = replace(other, rows=other.rows[order], usable=other.usable[order])
+    other = replace(other, rows=other.rows[order], numbering=Numbering(other.usable[order]))
     assert as_found(corrections_of(saved, other, named)) == moved(SAID, np.argsort(order))
     with pytest.raises(InputError, match="none of its 6 faces"):
         corrections_of(save_corrections(SAID, features, None), other, named)
@@ -390,7 +391,10 @@ def test_names_of_groups(features):
     corrections = Corrections([person([3], name="Anna"), person([1, 5])], [], [])
     assert names_of_groups(corrections, groups, 6) == ["Anna", None]
     usable = np.array([False, True, True, True, True, True])
-    assert as_found(on_usable_rows(corrections, usable)) == ([("Anna", [[2]]), (None, [[0, 4]])], [])
+    assert as_found(on_usable_rows(corrections, Numbering(usable))) == (
+        [("Anna", [[2]]), (None, [[0, 4]])],
+        [],
+    )
 
 
 # --- predict.py keeps them -----------------------------------------------------------------------

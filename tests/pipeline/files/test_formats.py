@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.files.atomic import whole_folder
 from pipeline.files.clusters import read_cluster_json, read_clusters, write_clusters
-from pipeline.files.features import feature_digest, read_features
+from pipeline.files.features import read_features
 from pipeline.files.labels import read_labels
 from pipeline.files.proposals import Round, create_graph, read_super_vertex, write_rounds
 from pipeline.groups import canonical_groups, groups_from_labels, labels_from_groups, take_groups
@@ -95,20 +95,27 @@ def proposals(tmp_path_factory):
         neighbors[:] = (np.arange(6)[:, None] + [1, 2]) % 6
         similarities[:] = 0.5
         rounds = [
-            Round("linked", 2.0, groups_from_labels(np.array([0, 0, 1, 1, -1, -1])), np.zeros(0, np.int64)),
-            Round("mean", 2.0, groups_from_labels(np.array([0, 0, 0, 0, -1, -1])), np.array([1])),
+            Round(
+                "single linkage",
+                2.0,
+                groups_from_labels(np.array([0, 0, 1, 1, -1, -1])),
+                np.zeros(0, np.int64),
+            ),
+            Round("average linkage", 2.0, groups_from_labels(np.array([0, 0, 0, 0, -1, -1])), np.array([1])),
         ]
-        manifest = {"count": 6, "k": 2, "features_sha256": feature_digest(features)}
-        write_rounds(part, manifest | {"calibration": {"middle": 0.0, "spread": 0.1}}, rounds)
+        manifest = {"count": 6, "k": 2, "features_sha256": features.digest}
+        write_rounds(
+            part, manifest | {"calibration": {"middle": 0.0, "spread": 0.1}}, rounds, features.numbering
+        )
     return folder
 
 
 def test_proposals_come_back(proposals):
     features = read_features(proposals / "feature.bin", 4)
     found = read_super_vertex(proposals / "super_vertex", features)
-    assert [(r.family, len(r.proposals), r.repeats.tolist()) for r in found.rounds] == [
-        ("linked", 2, []),
-        ("mean", 1, [1]),
+    assert [(r.hierarchy, len(r.proposals), r.repeats.tolist()) for r in found.rounds] == [
+        ("single linkage", 2, []),
+        ("average linkage", 1, [1]),
     ]
     assert found.neighbors[5].tolist() == [0, 1]
 

@@ -5,24 +5,19 @@ import pytest
 import torch
 from conftest import make_people
 
-from model.gcn import GCND, GCNS, load_networks, predictor
 from pipeline.judging import cluster, measures, membership
 from pipeline.judging.cluster import find_people, score_groups, score_rounds
 from pipeline.judging.flat_cut import all_proposals
-from pipeline.judging.measures import NODE_MEASURES, PROPOSAL_MEASURES
-from pipeline.judging.membership import MEMBER_MEASURES
 from pipeline.metrics import best_iou, evaluate
+from pipeline.training.problems import pose_problem
 from predict import WEIGHTS
-from train import pose_problem
+from stages.judges import load_judges
 
 
 @pytest.fixture(scope="module")
 def predict():
-    cpu = torch.device("cpu")
-    return (
-        predictor(load_networks(WEIGHTS, GCND, NODE_MEASURES, PROPOSAL_MEASURES, cpu)),
-        predictor(load_networks(WEIGHTS, GCNS, MEMBER_MEASURES, PROPOSAL_MEASURES, cpu)),
-    )
+    judges = load_judges(WEIGHTS, torch.device("cpu"))
+    return judges.predict_iou, judges.predict_member
 
 
 def problem_of(**options):

@@ -10,11 +10,11 @@ from pipeline.files.proposals import Round
 from pipeline.groups import Groups
 from pipeline.judging.flat_cut import (
     Solution,
-    best_antichain,
+    best_flat_cut,
     better_in_each_place,
     cluster_index,
+    optimal_flat_cut,
     rank_and_deoverlap,
-    select_clusters,
 )
 
 COUNT = 8
@@ -26,7 +26,7 @@ def groups_of(sets):
 
 
 def nested_levels(draw):
-    """A random family: partitions from fine to coarse of COUNT rows, newly formed groups alone."""
+    """A random hierarchy: partitions from fine to coarse of COUNT rows, newly formed groups alone."""
     parts = [{row} for row in range(COUNT)]
     levels = []
     while len(parts) > 1:
@@ -37,11 +37,11 @@ def nested_levels(draw):
     return levels
 
 
-families = st.composite(nested_levels)()
+hierarchies = st.composite(nested_levels)()
 scores_of = st.lists(st.floats(0, 1), min_size=2 * COUNT, max_size=2 * COUNT)
 
 
-@given(families, scores_of)
+@given(hierarchies, scores_of)
 @settings(max_examples=60, deadline=None)
 def test_the_antichain_is_the_best_of_all(levels, scores):
     proposals = [rows for level in levels for rows in level]
@@ -55,7 +55,7 @@ def test_the_antichain_is_the_best_of_all(levels, scores):
                 best = max(best, value + sum(singles[row] for row in range(COUNT) if row not in taken))
     numbered = [(np.array([number]), groups_of([rows])) for number, rows in enumerate(proposals)]
     start = Solution(np.full(COUNT, -1), singles)
-    found = best_antichain(numbered, scores, start)
+    found = optimal_flat_cut(numbered, scores, start)
     assert np.isclose(found.score.sum(), best)
     for number in np.unique(found.chosen[found.chosen >= 0]):  # whole proposals only
         assert set(np.flatnonzero(found.chosen == number)) == proposals[number]
@@ -82,19 +82,19 @@ def test_of_two_solutions_the_better_wins_where_they_differ():
     np.testing.assert_array_equal(joined.score, [0.9, 0.9, 0.8, 0.8])
 
 
-def test_a_family_that_scores_better_in_one_place_gives_its_cluster_there():
+def test_a_hierarchy_that_scores_better_in_one_place_gives_its_cluster_there():
     rounds = [
         Round("a", 1.0, groups_of([{0, 1, 2, 3}]), np.zeros(0, np.int64)),
         Round("b", 1.0, groups_of([{0, 1}, {4, 5}]), np.zeros(0, np.int64)),
         Round("b", 0.5, groups_of([]), np.array([0])),
     ]
-    labels = select_clusters(rounds, np.array([0.9, 0.6, 0.7]), np.full(6, 0.3))
+    labels = best_flat_cut(rounds, np.array([0.9, 0.6, 0.7]), np.full(6, 0.3))
     assert len({*labels[:4].tolist()}) == 1 and labels[4] == labels[5] != labels[0]
-    labels = select_clusters(rounds, np.array([0.2, 0.6, 0.7]), np.full(6, 0.3))
+    labels = best_flat_cut(rounds, np.array([0.2, 0.6, 0.7]), np.full(6, 0.3))
     assert labels[0] == labels[1] and len({*labels.tolist()}) == 4
 
 
-@given(st.lists(families, min_size=1, max_size=3), st.integers(0, 1000))
+@given(st.lists(hierarchies, min_size=1, max_size=3), st.integers(0, 1000))
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_every_row_stands_in_one_cluster_whatever_the_rows_are_called(levels_of, seed):
     rng = np.random.default_rng(seed)
@@ -108,11 +108,11 @@ def test_every_row_stands_in_one_cluster_whatever_the_rows_are_called(levels_of,
             ):
                 made.append(Round(str(number), 1.0, groups_of(sets), np.zeros(0, np.int64)))
     scores, single_scores = rng.random(len(rounds)), rng.random(COUNT)
-    labels = select_clusters(rounds, scores, single_scores)
+    labels = best_flat_cut(rounds, scores, single_scores)
     assert labels.shape == (COUNT,) and set(labels.tolist()) == set(range(labels.max() + 1))
     renamed_scores = np.empty(COUNT)
     renamed_scores[order] = single_scores
-    again = select_clusters(renamed, scores, renamed_scores)[order]
+    again = best_flat_cut(renamed, scores, renamed_scores)[order]
     assert (labels[:, None] == labels).tolist() == (again[:, None] == again).tolist()
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from conftest import make_people
 
-from pipeline.calibration import Calibration, calibrate_to_strangers
-from pipeline.groups import groups_from_labels
+from pipeline.calibration import Calibration, calibrate_to_impostors
+from pipeline.groups import groups_from_labels, single_faces
 from pipeline.judging import measures
 from pipeline.judging.measures import (
     FACES_A_PROPOSAL,
@@ -16,7 +16,6 @@ from pipeline.judging.measures import (
     measure,
     measured_graph,
     similarity_to_rest,
-    single_faces,
 )
 from pipeline.rows import unit_rows
 from pipeline.search.knn import nearest_neighbors
@@ -24,7 +23,7 @@ from pipeline.search.knn import nearest_neighbors
 
 def graph_of(rows, k=10, calibration=None):
     unit = unit_rows(rows, np.ones(len(rows), bool))
-    return measured_graph(unit, *nearest_neighbors(unit, k), calibration or calibrate_to_strangers(unit))
+    return measured_graph(unit, *nearest_neighbors(unit, k), calibration or calibrate_to_impostors(unit))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import make_people
 
-from pipeline.calibration import calibrate_to_strangers
+from pipeline.calibration import calibrate_to_impostors
 from pipeline.judging import membership
 from pipeline.judging.measures import NODE_MEASURES, measured_graph
 from pipeline.judging.membership import MEMBER_MEASURES, judge_members, revise_members
@@ -21,7 +21,7 @@ def easy():
     usable = people.labels >= 0
     unit = unit_rows(people.rows, usable)
     labels = np.unique(people.labels[usable], return_inverse=True)[1]
-    return measured_graph(unit, *nearest_neighbors(unit, 15), calibrate_to_strangers(unit)), labels
+    return measured_graph(unit, *nearest_neighbors(unit, 15), calibrate_to_impostors(unit)), labels
 
 
 def close_enough(measured):

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from pipeline.calibration import Calibration, calibrate_to_strangers
-from pipeline.judging.flat_cut import all_proposals, levels_of_families
+from pipeline.calibration import Calibration, calibrate_to_impostors
+from pipeline.judging.flat_cut import all_proposals, levels_of_hierarchies
 from pipeline.proposals import merging
 from pipeline.proposals.edges import edges_of_graph, shared_neighbors
-from pipeline.proposals.linkage import sweep_linked, sweep_mean
+from pipeline.proposals.linkage import average_linkage, single_linkage
 from pipeline.proposals.merging import propose
 from pipeline.rows import unit_rows
 from pipeline.search.knn import nearest_neighbors
@@ -55,9 +55,9 @@ def test_a_sweep_over_all_pairs_cuts_the_tree(method, threshold):
     edges = edges_of_graph(neighbors, cosines)
     thresholds = np.linspace(0.95, threshold, 12)
     if method == "single":
-        *_, last = sweep_linked(edges, len(unit), thresholds)
+        *_, last = single_linkage(edges, len(unit), thresholds)
     else:
-        *_, last = sweep_mean(unit, edges, thresholds, RAW.calibrate)
+        *_, last = average_linkage(unit, edges, thresholds, RAW.calibrate)
     assert 1 < len(np.unique(last)) < len(unit)
     assert partition(last) == partition(tree_cut(unit, method, threshold))
 
@@ -82,23 +82,23 @@ def test_shared_neighbors_are_the_jaccard_index_of_neighborhoods():
 @settings(max_examples=25, deadline=None)
 def test_what_proposals_must_be(seed, people, images, max_size):
     unit, neighbors, cosines, _ = posed(seed, people, images)
-    rounds = propose(unit, neighbors, cosines, calibrate_to_strangers(unit), max_size=max_size)
+    rounds = propose(unit, neighbors, cosines, calibrate_to_impostors(unit), max_size=max_size)
     proposals = proposals_of(rounds)
     assert len(set(proposals)) == len(proposals)  # no repeats, over all rounds
     assert all(2 <= len(rows) <= max_size for rows in proposals)
-    for levels in levels_of_families(rounds).values():
+    for levels in levels_of_hierarchies(rounds).values():
         owner = {}
         for _, groups in levels:
             assert len(np.unique(groups.members)) == len(groups.members)  # disjoint in a round
             for rows in np.split(groups.members, groups.offsets[1:-1]) if len(groups) else []:
                 earlier = {owner[row] for row in rows.tolist() if row in owner}
-                assert all(old <= frozenset(rows.tolist()) for old in earlier)  # nested in a family
+                assert all(old <= frozenset(rows.tolist()) for old in earlier)  # nested in a hierarchy
                 owner |= dict.fromkeys(rows.tolist(), frozenset(rows.tolist()))
 
 
 def test_proposals_hold_every_person_that_is_easy_to_tell():
     unit, neighbors, cosines, labels = posed(noise=0.5)
-    rounds = propose(unit, neighbors, cosines, calibrate_to_strangers(unit))
+    rounds = propose(unit, neighbors, cosines, calibrate_to_impostors(unit))
     people = {rows for rows in partition(labels) if len(rows) > 1}
     assert people <= set(proposals_of(rounds))
 
@@ -107,15 +107,15 @@ def test_numbering_of_the_rows_does_not_matter():
     unit, neighbors, cosines, _ = posed()
     order = np.random.default_rng(3).permutation(len(unit))
     place = np.argsort(order)
-    first = propose(unit, neighbors, cosines, calibrate_to_strangers(unit))
+    first = propose(unit, neighbors, cosines, calibrate_to_impostors(unit))
     second = propose(
-        unit[order], place[neighbors[order]], cosines[order], calibrate_to_strangers(unit[order])
+        unit[order], place[neighbors[order]], cosines[order], calibrate_to_impostors(unit[order])
     )
     renumbered = {frozenset(order[list(rows)].tolist()) for rows in proposals_of(second)}
     assert renumbered == set(proposals_of(first))
 
 
-def test_where_one_family_fails_the_other_ends_within_a_round(monkeypatch):
+def test_where_one_hierarchy_fails_the_other_ends_within_a_round(monkeypatch):
     unit, neighbors, cosines, _ = posed()
     begun = []
 
@@ -128,15 +128,15 @@ def test_where_one_family_fails_the_other_ends_within_a_round(monkeypatch):
     def failing(width):
         raise InputError(f"no edges of width {width}")
 
-    monkeypatch.setattr(merging, "sweep_mean", slow_sweep)
+    monkeypatch.setattr(merging, "average_linkage", slow_sweep)
     with pytest.raises(InputError, match="no edges of width 0"):
-        propose(unit, neighbors, cosines, calibrate_to_strangers(unit), linking=failing)
+        propose(unit, neighbors, cosines, calibrate_to_impostors(unit), linking=failing)
     assert len(begun) < merging.ROUNDS / 2
 
 
 def test_two_rows_and_equal_rows_can_be_proposed():
     unit = np.float32([[1, 0], [1, 0]])
-    assert proposals_of(propose(unit, *nearest_neighbors(unit, 1), calibrate_to_strangers(unit)))
+    assert proposals_of(propose(unit, *nearest_neighbors(unit, 1), calibrate_to_impostors(unit)))
     unit = np.tile(np.float32([[0.6, 0.8]]), (50, 1))
-    rounds = propose(unit, *nearest_neighbors(unit, 10), calibrate_to_strangers(unit))
+    rounds = propose(unit, *nearest_neighbors(unit, 10), calibrate_to_impostors(unit))
     assert max(map(len, proposals_of(rounds))) == 50

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from conftest import make_people
 
-from pipeline.report import checks
 from pipeline.groups import groups_from_labels
 from pipeline.judging.measures import NONE
+from pipeline.report import checks
 from pipeline.report.checks import NEAR, inspect_clusters
-from train import pose_problem
+from pipeline.training.problems import pose_problem
 
 
 @pytest.fixture(scope="module")

@@ -5,17 +5,15 @@ import pytest
 import torch
 from conftest import make_people
 
-from pipeline.rows import graph_of_usable_rows, unit_blocks, unit_rows
+from pipeline.rows import Numbering, graph_of_usable_rows, unit_blocks, unit_rows
 from pipeline.search import gpu, knn
 from pipeline.search.gpu import find_by_matrices
 from pipeline.search.knn import (
-    INDEXES,
     exact_search,
     fill_graph,
     make_search,
     nearest_neighbors,
     nearest_rows,
-    rising,
 )
 
 
@@ -31,7 +29,7 @@ def filled(method, rows, k):
     neighbors, similarities = np.empty((len(rows), k), np.int32), np.empty((len(rows), k), np.float32)
     search = make_search(method, rows, usable, k)
     results = search.results(unit_blocks(rows, usable), k + 1)
-    fill_graph(results, usable, neighbors, similarities)
+    fill_graph(results, Numbering(usable), neighbors, similarities)
     return search, neighbors, similarities
 
 
@@ -80,30 +78,28 @@ def test_rows_of_zeros_have_no_neighbors_and_are_none(people):
     _, neighbors, similarities = filled("exact", people.rows, 5)
     assert (neighbors[people.zero] == -1).all() and (similarities[people.zero] == 0).all()
     assert not (neighbors == people.zero).any()
-    near, cosines = graph_of_usable_rows(neighbors, similarities, usable)
+    near, cosines = graph_of_usable_rows(neighbors, similarities, Numbering(usable))
     expected = nearest_neighbors(unit_rows(people.rows, usable), 5)
     np.testing.assert_array_equal(near[:], expected[0])
     np.testing.assert_array_equal(cosines[:], expected[1])
 
 
-@pytest.mark.parametrize("method", sorted(INDEXES))
-def test_approximate_search_has_the_recall_it_says(method):
+def test_approximate_search_has_the_recall_it_says():
     rows = make_people(people=60, images=40, dim=32, noise=1.0).rows
     _, exact, _ = filled("exact", rows, 20)
-    search, found, similarities = filled(method, rows, 20)
+    search, found, similarities = filled("ivf", rows, 20)
     shared = np.mean([len(np.intersect1d(a, b)) / 20 for a, b in zip(exact, found, strict=True)])
-    assert search.recall >= knn.LEAST_RECALL
+    assert search.recall >= knn.MIN_RECALL
     assert shared == pytest.approx(search.recall, abs=0.01)
     assert (np.diff(similarities, axis=1) <= 1e-6).all()
-    again = filled(method, rows, 20)
+    again = filled("ivf", rows, 20)
     np.testing.assert_array_equal(found, again[1])
 
 
-@pytest.mark.parametrize("method", sorted(INDEXES))
-def test_a_query_that_finds_too_few_is_answered_in_full(method, monkeypatch):
+def test_a_query_that_finds_too_few_is_answered_in_full(monkeypatch):
     rows = make_people(people=20, images=30, noise=0.1).rows
-    monkeypatch.setattr(knn, "LEAST_RECALL", 0.0)  # so the least effort will do
-    _, neighbors, _ = filled(method, rows, 100)
+    monkeypatch.setattr(knn, "MIN_RECALL", 0.0)  # so the least effort will do
+    _, neighbors, _ = filled("ivf", rows, 100)
     usable = rows.any(axis=1)
     assert (neighbors[usable] >= 0).all()
 
@@ -133,14 +129,8 @@ def test_a_gpu_finds_what_brute_force_finds(unit):
 def test_search_is_approximate_only_where_exact_is_slow(unit, monkeypatch):
     usable = np.ones(len(unit), bool)
     assert make_search("auto", unit, usable, 5).method == "exact"
-    monkeypatch.setattr(knn, "MOST_EXACT", 1000)
+    monkeypatch.setattr(knn, "MAX_EXACT", 1000)
     assert make_search("auto", unit, usable, 5).method == "ivf"
-    monkeypatch.setattr(knn, "MOST_COMPARED", 0.0)  # IVF would take as long
+    monkeypatch.setattr(knn, "MAX_COMPARED", 0.0)  # IVF would take as long
     assert make_search("auto", unit, usable, 5).method == "exact"
     assert make_search("ivf", unit, usable, 5).method == "ivf"
-
-
-def test_efforts_rise_by_a_quarter_up_to_the_last():
-    assert rising(4, 20) == [4, 5, 6, 8, 10, 12, 15, 19, 20]
-    assert rising(4, 3) == [3]
-    assert rising(4, 4) == [4]

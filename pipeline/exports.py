@@ -1,0 +1,117 @@
+"""People for other programs: a folder of faces each, or a table of path, cluster and confidence."""
+
+import csv
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from common.errors import InputError
+from common.progress import track
+
+from pipeline.files.atomic import whole_file, whole_folder
+from pipeline.files.clusters import read_cluster_json
+from pipeline.files.features import feature_json_path
+from pipeline.files.filelist import FileList, filelist_of_features, read_filelist
+from pipeline.files.json_object import write_json
+from pipeline.groups import Groups
+
+NAME_BYTES = 200
+"""Longest tail kept of an image's name, so that with its row before it the name stays legal."""
+
+
+class Face(NamedTuple):
+    """One line of the table; `row` is its line of the file list, from 0."""
+
+    row: int
+    path: Path
+    cluster: int
+    confidence: float | None
+    name: str | None
+
+
+def read_listed(path: Path | None, features_path: Path, meta: dict[str, Any]) -> FileList:
+    """The list `path`, or the one that `meta`, the JSON beside the features, names."""
+    filelist = read_filelist(path) if path else filelist_of_features(meta)
+    if filelist is None:
+        raise InputError(
+            f"{feature_json_path(features_path)}: names no file list: "
+            "give the list of the images with --filelist"
+        )
+    return filelist
+
+
+def read_confidence(
+    clusters_path: Path, count: int, meta: dict[str, Any]
+) -> tuple[list[float | None], list[str | None]]:
+    """Predicted IoU and name of each cluster; all None where no JSON lies beside the clusters."""
+    values = read_cluster_json(clusters_path)
+    if values is None:
+        return [None] * count, [None] * count
+    digest = meta.get("feature_sha256")
+    if digest and values.get("features_sha256") != digest:
+        raise InputError(
+            f"{clusters_path}: was made from other features than feature.json is about: "
+            "run `sh run_proposal.sh` and `sh run_predict.sh` again"
+        )
+    return values["predicted_iou"], values["names"]
+
+
+def join(
+    clusters: Groups, paths: list[Path], confidence: list[float | None], names: list[str | None]
+) -> Iterator[Face]:
+    """The faces of each cluster in turn."""
+    for row, cluster in zip(clusters.members.tolist(), clusters.owners.tolist(), strict=True):
+        yield Face(row, paths[row], cluster + 1, confidence[cluster], names[cluster])
+
+
+def write_folders(output: Path, faces: list[Face], people: int, copy: bool) -> None:
+    """Write a folder a person, whole or not at all; an earlier export is replaced, nothing else is."""
+    digits, row_digits = len(str(people)), len(str(max(face.row for face in faces)))
+    with whole_folder(output, holds=("person_*",)) as folder:
+        for face in track(faces, "exporting", "face"):
+            if not face.path.is_file():
+                raise InputError(f"{face.path}: not found: put it back, or make the features again")
+            # The row makes names unique and tames one like `..`; of a long name the tail is kept.
+            tail = os.fsencode(face.path.name)[-NAME_BYTES:].decode(errors="ignore")
+            person = folder / f"person_{face.cluster:0{digits}d}{as_file_name(face.name)}"
+            person.mkdir(exist_ok=True)
+            place = person / f"{face.row:0{row_digits}d}_{tail}"
+            if copy:
+                shutil.copyfile(face.path, place)
+            else:
+                place.symlink_to(face.path)
+
+
+def as_file_name(name: str | None) -> str:
+    """A person's name as the end of a folder's: what a file system or a shell may mind becomes `_`."""
+    if name is None:
+        return ""
+    tame = "".join(letter if letter.isalnum() or letter in " -.'" else "_" for letter in name.strip())
+    return "_" + tame.encode()[:NAME_BYTES].decode(errors="ignore")
+
+
+def write_csv(output: Path, faces: list[Face]) -> None:
+    """Write the table with a header line; the name is a column where any person has one.
+
+    No cell can pass for a formula: paths are absolute, and a name that begins like one gets a quote.
+    """
+    named = any(face.name for face in faces)
+    with whole_file(output) as part, open(part, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "cluster", "confidence", *(["name"] if named else [])))
+        for face in faces:
+            name = face.name or ""
+            tame = f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
+            writer.writerow((face.path, face.cluster, face.confidence, *([tame] if named else [])))
+
+
+def write_table_json(output: Path, faces: list[Face]) -> None:
+    """Write the table as a JSON object with a list `faces`; the name is there where a person has one."""
+    rows = [
+        {"path": str(f.path), "cluster": f.cluster, "confidence": f.confidence}
+        | ({"name": f.name} if f.name else {})
+        for f in faces
+    ]
+    write_json(output, {"format": 1, "faces": rows})

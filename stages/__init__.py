@@ -1,0 +1,1 @@
+"""What a stage does that needs the networks of model/ and the data of pipeline/ together."""

@@ -1,0 +1,200 @@
+"""The course of training: folds, checkpoints, and what the model card says of the weights."""
+
+import argparse
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError
+from common.progress import log
+
+import numpy as np
+import torch
+
+from model.gcn import GCND, GCNS, Network, predictor
+from model.training import Examples, Schedule, join_examples, train_network
+from pipeline.files.atomic import digest_file, whole_file
+from pipeline.judging.cluster import Predict, find_people
+from pipeline.metrics import Scores, evaluate
+from pipeline.training.problems import (
+    LabelledSet,
+    Problem,
+    divide_people,
+    draw_problems,
+    member_examples,
+    pose_problem,
+    proposal_examples,
+)
+from stages.judges import new_network
+
+ExamplesOf = Callable[[Problem], Iterator[dict[str, np.ndarray]]]
+
+
+def train_fold(
+    args: argparse.Namespace,
+    sets: list[LabelledSet],
+    fold: int,
+    device: torch.device,
+    progress: dict[str, Any],
+    checkpoint: Path,
+) -> list[Scores]:
+    """Train the fold's networks unless they are done; their scores on its people, one for each set."""
+    folds = [divide_people(set_.labels, args.folds, args.seed) for set_ in sets]
+    unseen = [
+        pose_problem(set_.rows[fold_of_row == fold], set_.labels[fold_of_row == fold])
+        for set_, fold_of_row in zip(sets, folds, strict=True)
+    ]
+    if fold == len(progress["folds"]):
+        progress["folds"].append({})
+    done = progress["folds"][fold]
+    if len(done) < 2:
+        seen = [
+            LabelledSet(set_.path, set_.rows[fold_of_row != fold], set_.labels[fold_of_row != fold])
+            for set_, fold_of_row in zip(sets, folds, strict=True)
+        ]
+        drawn = draw_problems(seen, args.draws, np.random.default_rng([args.seed, fold]), fold)
+        train_unless_done(args, GCND, proposal_examples, drawn, unseen, fold, device, progress, checkpoint)
+        judge = trained(GCND, done)
+        train_unless_done(
+            args,
+            GCNS,
+            lambda problem: member_examples(problem, judge),
+            drawn,
+            unseen,
+            fold,
+            device,
+            progress,
+            checkpoint,
+        )
+    judges = trained(GCND, done), trained(GCNS, done)
+    return [
+        evaluate(problem.labels, find_people(problem.graph, problem.rounds, *judges)) for problem in unseen
+    ]
+
+
+def train_unless_done(
+    args: argparse.Namespace,
+    network_class: type[Network],
+    examples_of: ExamplesOf,
+    drawn: list[Problem],
+    unseen: list[Problem],
+    fold: int,
+    device: torch.device,
+    progress: dict[str, Any],
+    checkpoint: Path,
+) -> None:
+    """Train a fold's network of one kind on the sets `drawn`, stopped by those of `unseen` people.
+
+    It goes on from the state of a stopped run in `progress`, where its weights are put when it is done.
+    """
+    done = progress["folds"][fold]
+    if network_class.kind in done:
+        return
+    torch.manual_seed(args.seed + fold)
+    network = new_network(network_class).eval()
+    train_network(
+        network,
+        examples_in(drawn, examples_of, fold),
+        examples_in(unseen, examples_of, fold),
+        Schedule(args.epochs, args.patience, args.learning_rate),
+        args.seed + fold,
+        device,
+        lambda epoch, loss, unseen_loss: log(
+            f"fold {fold} {network_class.__name__} epoch {epoch}: loss {loss:.4f}, "
+            f"on unseen people {unseen_loss:.4f}"
+        ),
+        progress["state"],
+        lambda state: save_progress(checkpoint, progress | {"state": state}),
+    )
+    done[network_class.kind] = {name: value.cpu() for name, value in network.state_dict().items()}
+    progress["state"] = None
+    save_progress(checkpoint, progress)
+
+
+def trained(network_class: type[Network], done: dict[str, Any]) -> Predict:
+    """The prediction of a fold's network that is done."""
+    return predictor([with_weights(network_class, done[network_class.kind])])
+
+
+def with_weights(network_class: type[Network], weights: dict[str, torch.Tensor]) -> Network:
+    """A network on the CPU in evaluation mode with the given weights."""
+    network = new_network(network_class)
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def examples_in(problems: list[Problem], examples_of: ExamplesOf, fold: int) -> Examples:
+    """The examples of all problems; raises `InputError` where there are none: no cluster has no members."""
+    parts = [part for problem in problems for part in examples_of(problem)]
+    if not parts:
+        raise InputError(
+            f"fold {fold}: GCN-D makes no cluster of its faces, so there are no members to learn from: "
+            "give labels of more faces, or --restart with more --draws and --epochs"
+        )
+    return join_examples(parts)
+
+
+def run_key(args: argparse.Namespace, sets: list[LabelledSet]) -> str:
+    """What must be the same for a stopped run to go on, as a digest."""
+    options = (args.folds, args.draws, args.epochs, args.patience, args.learning_rate, args.seed)
+    digest = hashlib.sha256(repr(options).encode())
+    for set_ in sets:
+        digest.update(digest_file(set_.path).encode() + set_.labels.tobytes())
+    return digest.hexdigest()
+
+
+def load_progress(path: Path, key: str) -> dict[str, Any]:
+    """What an earlier, stopped run of the same key had done, or nothing."""
+    if not path.exists():
+        return {"key": key, "folds": [], "state": None}
+    try:
+        progress = torch.load(path, weights_only=True)
+    except Exception:  # torch.load raises many kinds for a damaged file
+        raise InputError(f"{path}: is no whole checkpoint of training: --restart begins anew") from None
+    if not isinstance(progress, dict) or progress.get("key") != key:
+        raise InputError(f"{path}: is of a run with other data or options: --restart begins anew")
+    log(f"{path}: going on from there; --restart begins anew")
+    return progress
+
+
+def save_progress(path: Path, progress: dict[str, Any]) -> None:
+    """Write a checkpoint whole or not at all."""
+    content = io.BytesIO()
+    torch.save(progress, content)
+    with whole_file(path) as part:
+        part.write_bytes(content.getvalue())  # torch does not say why it cannot write
+
+
+def model_card(
+    command: str, args: argparse.Namespace, sets: list[LabelledSet], scores: list[list[Scores]]
+) -> str:
+    """What the weights were trained on, and how well each network does on people it never saw."""
+    lines = [
+        "# Weights of the graph networks",
+        "",
+        f"`{GCND.file_name}` predicts the IoU of a cluster proposal with a true person, and",
+        f"`{GCNS.file_name}` whether a face belongs to a cluster. Both take calibrated measures of the",
+        "affinity graph (`pipeline/judging/`), so they serve features of any",
+        "network and dimension.",
+        "",
+        f"- command: `{command}`",
+        f"- seed: {args.seed}; folds: {args.folds}, by people; draws from each feature space: {args.draws}",
+    ]
+    for set_ in sets:
+        people = len(np.unique(set_.labels))
+        lines.append(
+            f"- {set_.path.name}: {len(set_.rows)} faces of {people} people, {set_.rows.shape[1]} dimensions"
+        )
+    lines += [
+        "",
+        "F on people that the network never saw, mean over folds (each fold a set of its own):",
+        "",
+        "| set | pairwise F | BCubed F | NMI |",
+        "|---|---|---|---|",
+    ]
+    for set_, of_set in zip(sets, zip(*scores, strict=True), strict=True):
+        means = 100 * np.mean([(s.pairwise.f, s.bcubed.f, s.nmi) for s in of_set], axis=0)
+        lines.append(f"| {set_.path.name} | {means[0]:.1f} | {means[1]:.1f} | {means[2]:.1f} |")
+    return "\n".join(lines) + "\n"
