@@ -113,7 +113,10 @@ def join_people(people: list[Person], saved: SavedCorrections) -> list[Person]:
     joined = []
     for number in dict.fromkeys(together.tolist()):
         group = [person for person, of in zip(people, together, strict=True) if of == number]
-        names = list({person.name.casefold(): person.name for person in group if person.name}.values())
+        spelled: dict[str, str] = {}
+        for name in filter(None, (person.name for person in group)):
+            spelled.setdefault(name.casefold(), name)
+        names = list(spelled.values())
         if len(names) > 1:
             raise InputError(
                 f"{saved.path}: the same faces are named {names[0]!r} and {names[1]!r}: "

@@ -36,6 +36,7 @@ const list = {
 const opened = new Map(); // person's id to {order, shown} of cards that are open
 let view = "people";
 let order = []; // ids of the persons of this view that match, sorted
+const pairsShown = new Set(); // "id id" of pairs on this page, so that none is shown from both sides
 let matched = new Map(); // id to rows whose file names match, while searching
 
 const isShownIn = { people: (person) => person.size > ALONE, alone: (person) => person.size === ALONE };
@@ -98,6 +99,7 @@ async function showCards() {
   const cards = byId("cards");
   cards.className = `cards ${view}`;
   const across = facesAcross();
+  pairsShown.clear();
   keepFocus(() => cards.replaceChildren(...here.map((person) => showCard(person, across))));
   showPager(byId("pager"), state.page, pages, (next) => {
     state.page = next;
@@ -166,7 +168,7 @@ function showCard(person, across) {
     eager: isAlone,
     key: `name ${person.id}`,
   });
-  card.append(element("div", { class: "head" }, heading, facts, field));
+  card.append(element("div", { class: "head" }, heading, facts, field, isAlone ? null : openButton(person)));
   const limit = state ? state.shown : matching.length > across ? across - 1 : across;
   const shown = faceList(`Faces of ${title}`, faces.slice(0, limit), openFace);
   const rest = (state ? faces.length : all.length) - Math.min(limit, faces.length);
@@ -179,7 +181,7 @@ function showCard(person, across) {
   card.append(shown);
   if (isAlone) card.append(...suggestionsOf(person, SUGGESTIONS));
   else if (state) card.append(showDetails(person, all, state));
-  else card.append(element("div", { class: "foot" }, ...suggestionsOf(person, 1, 0.5), openButton(person)));
+  else card.append(...suggestionsOf(person, 1, 0.5));
   return card;
 }
 
@@ -190,8 +192,10 @@ const ordered = (faces, name) => {
 
 function openButton(person) {
   const isOpen = opened.has(person.id);
-  return button(element("span", {}, isOpen ? "Close" : "Open", aside(` ${titleOf(person)}`)), {
-    class: "quiet",
+  const words = aside(`${isOpen ? "Close" : "Open"} ${titleOf(person)}`);
+  return button(element("span", {}, element("span", { "aria-hidden": "true" }, isOpen ? "▴" : "▾"), words), {
+    class: "opener",
+    title: isOpen ? "Close" : "Open",
     "aria-expanded": String(isOpen),
     "data-key": `open ${person.id}`,
     onclick: () => (isOpen ? closeCard(person) : openCard(person, {})),
@@ -234,7 +238,6 @@ function showDetails(person, faces, state) {
       onclick: () => hide(person, !person.hidden),
       "data-key": `hide ${person.id}`,
     }),
-    openButton(person),
   );
   const details = element("div", { class: "details" }, tools, ...piecesOf(person));
   const misfits = misfitsOf(faces);
@@ -322,8 +325,9 @@ function piecesOf(person) {
 // Who might be the same person, in a list, or nothing.
 function suggestionsOf(person, limit, least = 0) {
   const near = nearPeople(person)
-    .filter((one) => one.chance >= least)
+    .filter((one) => one.chance >= least && !pairsShown.has(`${one.person.id} ${person.id}`))
     .slice(0, limit);
+  for (const one of near) pairsShown.add(`${person.id} ${one.person.id}`);
   if (!near.length) return [];
   return [
     element(

@@ -26,8 +26,8 @@ async function showReview() {
   const sides = await sidesOf(question);
   if (question !== review[0]) return;
   const answered = record.entries.slice(0, record.at).filter((entry) => entry.review).length;
-  byId("progress").textContent =
-    `${number(review.length)} to go${answered ? `, ${number(answered)} answered` : ""}`;
+  const progress = `${number(review.length)} to go${answered ? `, ${number(answered)} answered` : ""} `;
+  byId("progress").replaceChildren(progress, likelihood(question.chance));
   const answer = (key, words, attributes = {}) =>
     button(element("span", {}, words, " ", element("kbd", {}, key.toUpperCase())), {
       "data-key": `answer ${key}`,
@@ -41,11 +41,10 @@ async function showReview() {
       element(
         "div",
         { class: "answers" },
-        answer("y", "Same person", { class: "main" }),
+        answer("y", "Same", { class: "main" }),
         answer("n", "Different"),
         answer("s", "Skip"),
         answer("z", "Undo", { disabled: record.at === 0 }),
-        likelihood(question.chance),
       ),
     ),
   );
