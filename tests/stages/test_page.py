@@ -194,7 +194,7 @@ def test_a_card_a_person_with_size_and_thumbnails(reported_once, page):
     orders = {}
     for order in ("typical", "odd", "alike"):
         key(page, "order person-1").select_option(order)
-        page.wait_for_timeout(50)
+        page.wait_for_timeout(400)
         faces = first.locator("ul.faces .face")
         orders[order] = faces.evaluate_all("faces => faces.map((face) => face.dataset.key)")
     assert orders["odd"] == orders["typical"][::-1] and sorted(orders["alike"]) == sorted(orders["odd"])
@@ -473,7 +473,7 @@ def test_jobs_take_few_actions(reported, page):
     hand = Hand(page)
     hand.click("open person-1")
     hand.choose("order person-1", "alike")
-    page.wait_for_timeout(50)
+    page.wait_for_timeout(400)
     rows = page.locator(".card.open ul.faces .face")
     rows = [int(one[5:]) for one in rows.evaluate_all("faces => faces.map((face) => face.dataset.key)")]
     owner = {row: number for number, part in enumerate(four) for row in part}

@@ -38,7 +38,7 @@ function answerCut(person, sides, same) {
 
 async function nameIt(person, text) {
   const other = text ? isCalled(text) : null;
-  if (other && other !== person) {
+  if (other && other.id !== person.id) {
     const faces = count(other.size, "face");
     const question = `${other.name} is somebody already, with ${faces}. Is this the same person?`;
     if ((await ask(question, ["Same person", "Cancel"])) !== "Same person") return refresh();

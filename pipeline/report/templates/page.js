@@ -382,9 +382,12 @@ function listen() {
 function pressed(event) {
   const isTyping = /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement?.tagName);
   const isAsking = byId("face").open || byId("ask").open;
-  if (isTyping || isAsking) return;
   const key = event.key.toLowerCase();
-  if ((event.ctrlKey || event.metaKey) && key === "z") {
+  // A name that is as it was has nothing of its own to undo.
+  const isUnchanged = document.activeElement?.dataset?.value === document.activeElement?.value;
+  const isUndo = (event.ctrlKey || event.metaKey) && key === "z";
+  if (isAsking || (isTyping && !(isUndo && isUnchanged))) return;
+  if (isUndo) {
     event.preventDefault();
     undoneOrRedone(event.shiftKey ? 1 : -1);
   } else if (event.ctrlKey || event.metaKey || event.altKey) {

@@ -104,7 +104,8 @@ let fields = 0;
 // `near` are the people offered before anything is typed; `assign` is called with the person chosen, and
 // `call`, where names may be new, with the text. `eager`: Enter takes the first match.
 function personField({ label, value = "", placeholder, near = () => [], assign, call, eager, key }) {
-  const id = `people-${(fields += 1)}`;
+  fields += 1;
+  const id = `people-${fields}`;
   let options = [];
   let active = -1;
   const input = element("input", {
@@ -120,6 +121,7 @@ function personField({ label, value = "", placeholder, near = () => [], assign, 
     "aria-expanded": "false",
     "aria-controls": id,
     "data-key": key,
+    "data-value": value,
   });
   const list = element("ul", { id, class: "options", role: "listbox", "aria-label": "People", hidden: true });
   input.value = value;
@@ -132,7 +134,9 @@ function personField({ label, value = "", placeholder, near = () => [], assign, 
   };
   const mark = (place) => {
     active = place;
-    [...list.children].forEach((option, at) => option.setAttribute("aria-selected", String(at === place)));
+    for (const [at, option] of [...list.children].entries()) {
+      option.setAttribute("aria-selected", String(at === place));
+    }
     if (place < 0) input.removeAttribute("aria-activedescendant");
     else input.setAttribute("aria-activedescendant", `${id}-${place}`);
     list.children[place]?.scrollIntoView({ block: "nearest" });
@@ -172,8 +176,12 @@ function personField({ label, value = "", placeholder, near = () => [], assign, 
   const commit = () => {
     const text = input.value.trim();
     close();
-    if (text !== value && call) call(text);
-    else input.value = value;
+    if (text === value || !call) {
+      input.value = value;
+      return;
+    }
+    value = text; // the field loses the focus when it is shown anew, and is not to say it twice
+    call(text);
   };
   input.addEventListener("input", show);
   input.addEventListener("focus", show);
