@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from common import cli
+from common.errors import UsageError
 from common.progress import log
 
 DEFAULT_OUTPUT = {"folders": "export", "csv": "export.csv", "json": "export.json"}
@@ -38,6 +39,9 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--copy", action="store_true", help="copy the images instead of linking to them")
     parser.add_argument(
+        "--photos", action="store_true", help="folders of the photos of each person instead of their crops"
+    )
+    parser.add_argument(
         "--output",
         type=cli.output_path,
         help="folder or file to write (default: export, export.csv or export.json)",
@@ -54,14 +58,17 @@ def main(args: argparse.Namespace) -> None:
     from pipeline.files.locks import only_run
 
     output = args.output or Path(DEFAULT_OUTPUT[args.to])
+    if args.photos and args.to != "folders":
+        raise UsageError(f"--photos: is for --to folders; --to {args.to} names photos where they are known")
     cli.refuse_overwriting([output], [args.clusters, args.clusters.with_suffix(".json"), args.features])
     clusters = read_clusters(args.clusters)
     meta = read_feature_json(args.features)
     confidence, names = exports.read_confidence(args.clusters, len(clusters), meta)
     filelist = exports.read_listed(args.filelist, args.features, meta)
     refuse_other_rows(args.clusters, clusters.members, len(filelist.names), filelist.path)
-    paths = [path.absolute() for path in filelist.paths]
-    faces = list(exports.join(clusters, paths, confidence, names))
+    faces = list(exports.join(clusters, filelist, confidence, names))
+    if args.photos:
+        faces = exports.with_photos_alone(faces, filelist.path)
     with only_run(output.resolve().parent):
         if args.to == "folders":
             exports.write_folders(output, faces, len(clusters), args.copy)

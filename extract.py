@@ -1,8 +1,8 @@
 """Turn each image of a file list into a feature with a pretrained face network.
 
-Reads the file list and its images; writes feature.bin (float32, a row a line of the list) and
-feature.json. A run that was stopped goes on where it was, and of a list that has grown at its end
-only the new lines are computed.
+Reads the file list and its images; writes feature.bin (float32, a row for each line of the list),
+feature.json, and feature.images, by which images are known again. A run that was stopped goes on where
+it was, and of a list that has changed only what is new or has changed is computed.
 
     python extract.py faces.txt --output feature.bin
 """
@@ -25,6 +25,7 @@ from pipeline.defaults import CROPS
 EXAMPLES = """  sh run_preprocess.sh faces.txt
   sh run_preprocess.sh faces.txt --crop dlib
   sh run_preprocess.sh faces.txt --model iresnet50 --weights backbone.pth"""
+NEXT = "next: sh run_proposal.sh"
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -35,7 +36,9 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", choices=BACKBONE_NAMES, default="dlib", help="face network")
     parser.add_argument("--weights", type=Path, help="the network's weights; not needed for dlib")
-    parser.add_argument("--crop", choices=CROPS, default="arcface", help="how the images were aligned")
+    parser.add_argument(
+        "--crop", choices=CROPS, default="arcface", help="how the images were aligned; none spoils the result"
+    )
     parser.add_argument(
         "--output", type=cli.output_beside_json, default=Path("feature.bin"), help="features to write"
     )
@@ -57,17 +60,20 @@ def main(args: argparse.Namespace) -> None:
     started = time.monotonic()
     check_engine(args)
     from pipeline.files.atomic import digest_file
-    from pipeline.files.features import feature_json_path, read_features
+    from pipeline.files.features import feature_json_path
     from pipeline.files.filelist import read_filelist
+    from pipeline.files.image_records import image_records_path, look_at_images
     from pipeline.files.journal import FeatureJournal, drop_journal
     from pipeline.files.json_object import write_json
     from pipeline.files.locks import only_run
 
-    cli.refuse_overwriting([args.output, feature_json_path(args.output)], [args.filelist])
+    outputs = [args.output, feature_json_path(args.output), image_records_path(args.output)]
+    cli.refuse_overwriting(outputs, [args.filelist])
     filelist = read_filelist(args.filelist)
     with step("load the face network"):
         from model.backbones import load_backbone
         from stages import extraction
+        from stages.alignment import warn_of_unaligned
 
         backbone = load_backbone(args.model, args.weights)
     run: dict[str, Any] = {
@@ -76,17 +82,22 @@ def main(args: argparse.Namespace) -> None:
         "dim": backbone.dim,
         "weights_sha256": digest_file(backbone.weights),
         "count": len(filelist.names),
-        "names_sha256": extraction.digest_names(filelist.names),
     }
+    made_from = {"filelist": str(args.filelist.resolve()), "filelist_sha256": filelist.sha256}
+    images = look_at_images(filelist.paths)
     with only_run(args.output.resolve().parent):
         if args.restart:
             drop_journal(args.output)
-        finished = {} if args.restart else extraction.finished_run(args.output, run, filelist)
-        if finished.get("count") == run["count"]:
+        finished, earlier = ({}, []) if args.restart else extraction.finished_run(args.output, run)
+        plan = extraction.plan_rows(filelist, images, earlier)
+        if finished and extraction.is_unchanged(plan, finished, filelist):
             extraction.refuse_unreadable(finished["unreadable"], filelist, args.strict)
+            extraction.warn_of_doubtful(extraction.doubtful(images, filelist))
+            if finished | made_from != finished:
+                write_json(feature_json_path(args.output), finished | made_from)
             log(
                 f"{args.output}: is done already, {len(finished['unreadable'])} of its images unreadable; "
-                "--restart computes it anew; next: sh run_proposal.sh"
+                f"--restart computes it anew; {NEXT}"
             )
             return
         with engine(args) as machines:
@@ -96,15 +107,19 @@ def main(args: argparse.Namespace) -> None:
                 args.output,
                 run_here,
                 backbone.dim,
-                lambda stopped: extraction.differences(stopped, run_here, filelist),
+                images,
+                lambda stopped: extraction.differences(stopped, run_here),
             )
             try:
-                if finished:
-                    extraction.take_over(journal, read_features(args.output).rows, finished["unreadable"])
+                if not earlier and not journal.done:
+                    warn_of_unaligned(filelist.paths, args.crop)
+                plan = extraction.plan_rows(filelist, images, [*earlier, *journal.set_aside], journal.done)
                 before = journal.done
                 make = partial(extraction.feature_maker, args.crop, backbone, device)
-                extraction.compute_rows(
+                extraction.write_rows(
                     filelist,
+                    images,
+                    plan,
                     journal,
                     args.batch_size,
                     args.strict,
@@ -117,22 +132,20 @@ def main(args: argparse.Namespace) -> None:
                 journal.finish()
             finally:
                 journal.close()
-        write_json(
-            feature_json_path(args.output),
-            {"format": 1}
-            | run
-            | {
-                "filelist": str(args.filelist.resolve()),
-                "filelist_sha256": digest_file(args.filelist),
-                "feature_sha256": digest_file(args.output),
-                "unreadable": unreadable,
-            },
-        )
+        digests = {
+            "feature_sha256": digest_file(args.output),
+            "images_sha256": digest_file(image_records_path(args.output)),
+        }
+        doubtful = extraction.doubtful(images, filelist)
+        meta = {"format": 2} | run | made_from | digests | {"unreadable": unreadable, "doubtful": doubtful}
+        write_json(feature_json_path(args.output), meta)
         drop_journal(args.output)
+    extraction.warn_of_doubtful(doubtful)
     seconds = time.monotonic() - started
     log(
-        f"{args.output}: {run['count']} images, {len(unreadable)} of them unreadable, in {seconds:.1f} s "
-        f"({(run['count'] - before) / seconds:.0f} a second); next: sh run_proposal.sh"
+        f"{args.output}: {run['count']} images ({extraction.counted(plan, before)}), "
+        f"{len(unreadable)} of them unreadable, in {seconds:.1f} s "
+        f"({len(plan.todo) / seconds:.0f} a second); {NEXT}"
     )
 
 

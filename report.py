@@ -83,6 +83,7 @@ def main(args: argparse.Namespace) -> None:
         from pipeline.report.charts import draw_charts
         from pipeline.report.checks import inspect_clusters
         from pipeline.report.html import THUMBNAILS, drop_other_thumbnails, refuse_other_folder, write_report
+        from pipeline.report.photos import add_photos
         from pipeline.report.thumbnails import thumbnail_place, thumbnails_of
 
         labels = read_labels(args.labels, len(features.rows)) if args.labels else None
@@ -120,6 +121,7 @@ def main(args: argparse.Namespace) -> None:
                 "unreadable": shown.unreadable_data(features, filelist),
                 **shown.face_data(features, clusters, inspection, doubts, filelist, thumbnails),
             }
+            add_photos((value for name, value in data.items() if name.startswith("faces_")), filelist)
             words = shown.words_of(data["index"], args.clusters)
             write_report(
                 args.output,

@@ -2,7 +2,7 @@
 # Remove what the stages leave in this folder and can make again; clusters.txt stays.
 #
 # Input:   the folder this script lies in; nothing outside it is touched
-# Output:  removes feature.bin, feat.bin, their .json and unfinished parts, and super_vertex, here and in
+# Output:  removes feature.bin, feat.bin, their .json, .images and unfinished parts, and super_vertex, here and in
 #          demo/, and every __pycache__ outside .venv; of a link, only the link
 # Cost:    nothing
 # Example: sh run_clean.sh
@@ -23,8 +23,10 @@ remove() {
 
 for folder in "$here" "$here/demo"; do
     if [ ! -L "$folder" ]; then
-        for path in "$folder"/feature.bin "$folder"/feature.json "$folder"/feat.bin "$folder"/feat.json \
-            "$folder"/super_vertex "$folder"/.feature.bin.* "$folder"/.feature.json.* "$folder"/.super_vertex.*; do
+        for path in "$folder"/feature.bin "$folder"/feature.json "$folder"/feature.images \
+            "$folder"/feat.bin "$folder"/feat.json "$folder"/feat.images \
+            "$folder"/super_vertex "$folder"/.feature.bin.* "$folder"/.feature.json.* "$folder"/.feature.images.* \
+            "$folder"/.super_vertex.*; do
             remove "$path"
         done
     fi

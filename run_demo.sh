@@ -1,18 +1,20 @@
 #!/bin/sh
-# Run every stage: on a drawn sample, or on your own list of face crops.
+# Run every stage: on a drawn sample, on your photos, or on your own list of face crops.
 #
-# Input:   nothing, or FILELIST with the path of one face crop a line, and options of run_preprocess.sh
-# Output:  for the sample demo/ in the working directory; for a list, what the stages write there
+# Input:   nothing; or a FOLDER of photos, and options of run_align.sh; or a FILELIST with the path of one
+#          face crop a line, and options of run_preprocess.sh
+# Output:  for the sample demo/ in the working directory; else what the stages write there
 # Cost:    under a minute for the sample; the first run also installs what is needed
 # Example: sh run_demo.sh
-#          sh run_demo.sh faces.txt
+#          sh run_demo.sh photos
+#          sh run_demo.sh crops.txt
 set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 . "$here/scripts/shell.sh"
 case ${1:-} in
 -*)
     help_and_version "$1"
-    fail 2 "$1 stands where the file list belongs: \`sh run_demo.sh FILELIST $1 ...\`"
+    fail 2 "$1 stands where the photos or the file list belong: \`sh run_demo.sh FOLDER $1 ...\`"
     ;;
 esac
 find_python requirements.txt
@@ -22,6 +24,9 @@ if [ $# -eq 0 ]; then
     sample=yes
     PYTHONPATH=$here "$python" "$here/scripts/draw_sample.py" --output demo
     cd demo
+    set -- faces.txt
+elif [ -d "$1" ]; then
+    sh "$here/run_align.sh" "$@"
     set -- faces.txt
 fi
 sh "$here/run_preprocess.sh" "$@"

@@ -18,7 +18,7 @@ if [ "${1:-}" = quick ]; then
     shift
     set -- -m "not slow and not ray and not browser and not process" --ignore tests/stages "$@"
 fi
-find_python requirements.txt requirements-dev.txt requirements-ray.txt
+find_python requirements.txt requirements-dev.txt requirements-ray.txt requirements-photos.txt requirements-detector.txt
 
 cd "$here"
 PATH=$("$python" -c 'import sysconfig; print(sysconfig.get_path("scripts"))'):$PATH

@@ -15,13 +15,12 @@ import ray.data
 import torch
 
 from distributed.engine import machines
+from stages.extraction import Compute, Piece
 
 MAX_IMAGES = 1024  # in a piece of work
 PIECES_AN_ACTOR = 4  # at least, so that none waits long for the last
 # Less than the one thread that an actor has, so that those of a lost machine find room on others.
 SHARE_OF_CPU = 0.5
-
-Compute = Callable[[list[Path]], tuple[np.ndarray, list[str]]]
 
 
 def choose_cluster_device(name: str) -> torch.device:
@@ -39,8 +38,8 @@ def choose_cluster_device(name: str) -> torch.device:
 
 def in_actors(
     make: Callable[[], Compute], batches: list[list[Path]], device: torch.device
-) -> Iterator[tuple[np.ndarray, list[str]]]:
-    """What the function that `make` makes gives for batches in order, several together, as they come.
+) -> Iterator[Piece]:
+    """What the function that `make` makes gives for batches in order; several travel together.
 
     Each actor has a function of its own, and a GPU, or one thread where the device is the CPU.
     """
@@ -67,9 +66,16 @@ def in_actors(
         num_cpus=0 if gpus else SHARE_OF_CPU,
         num_gpus=gpus,
     )
+    sizes = iter(map(len, batches))
     for piece in features.iter_rows():
         reasons = json.loads(piece["reasons"])
-        yield np.frombuffer(piece["features"], np.float32).reshape(len(reasons), -1).copy(), reasons
+        found = np.frombuffer(piece["features"], np.float32).reshape(len(reasons), -1).copy()
+        seen = np.frombuffer(piece["seen"], np.uint64).reshape(len(reasons), -1)
+        start = 0
+        while start < len(reasons):
+            batch = slice(start, start + next(sizes))
+            yield found[batch], reasons[batch], seen[batch]
+            start = batch.stop
 
 
 class FeatureActor:
@@ -84,7 +90,12 @@ class FeatureActor:
 
 
 def features_of_piece(compute: Compute, batches: list[list[str]], threads: int) -> dict[str, Any]:
-    """The features of all batches, float32 (n, dim) as bytes, and the reasons as JSON."""
+    """The features of all batches, float32 (n, dim), and what was seen of the images, uint64 (n, 3),
+    as bytes, and the reasons as JSON."""
     results = in_threads(compute, ([Path(path) for path in batch] for batch in batches), threads)
-    features, reasons = zip(*results, strict=True)
-    return {"features": np.concatenate(features).tobytes(), "reasons": json.dumps(sum(reasons, []))}
+    features, reasons, seen = zip(*results, strict=True)
+    return {
+        "features": np.concatenate(features).tobytes(),
+        "reasons": json.dumps(sum(reasons, [])),
+        "seen": np.concatenate(seen).tobytes(),
+    }

@@ -1,6 +1,8 @@
 """Where a network runs, and on how many cores."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from common.errors import EnvironmentFault, UsageError
 
@@ -30,3 +32,14 @@ def keep_to_one_thread() -> None:
     waits for another at the end of each layer."""
     if threading.current_thread() is not threading.main_thread():
         torch.set_num_threads(1)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one core while the body runs: the last bits of a result depend on how many it uses."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

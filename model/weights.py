@@ -24,12 +24,18 @@ DLIB_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 DLIB_LAYERS = re.compile(rb"\x01\x05con_4|\x01\x07affine_|\x01\x04fc_2")
 
 
-def find_dlib_weights() -> Path:
-    """The file inside the installed package, which is not imported: its import needs setuptools."""
-    spec = importlib.util.find_spec(DLIB_PACKAGE)
+def find_in_package(package: str, name: str) -> Path | None:
+    """A file inside an installed package, which is not imported; None where it is not there."""
+    spec = importlib.util.find_spec(package)
     folders = spec.submodule_search_locations if spec else None
-    path = Path(folders[0], "models", DLIB_FILE) if folders else None
-    if path is None or not path.is_file():
+    path = Path(folders[0], name) if folders else None
+    return path if path is not None and path.is_file() else None
+
+
+def find_dlib_weights() -> Path:
+    """The file inside the installed package, whose import would need setuptools."""
+    path = find_in_package(DLIB_PACKAGE, f"models/{DLIB_FILE}")
+    if path is None:
         raise EnvironmentFault(f"{DLIB_FILE}: not found: install the package face-recognition-models")
     return path
 

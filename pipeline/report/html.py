@@ -27,10 +27,21 @@ from pipeline.files.atomic import (
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 GENERATOR = "run_report.sh"
-SCRIPTS = [
+SCRIPTS = tuple(
     f"{name}.js"
-    for name in ("data", "corrections", "people", "record", "widgets", "actions", "cards", "review", "page")
-]
+    for name in (
+        "data",
+        "photo",
+        "corrections",
+        "people",
+        "record",
+        "widgets",
+        "actions",
+        "cards",
+        "review",
+        "page",
+    )
+)
 PAGE, THUMBNAILS, STAGED = "index.html", "thumbs", "data-new"
 DATA = re.compile(r"\.?data-([0-9a-f]{12}|new)(\.part|\.old)?")
 THUMBNAIL = re.compile(r"\.?[0-9a-f]{14}\.jpg(\.part)?")

@@ -137,6 +137,17 @@ def test_changed_requirements_are_installed_once_more(checkout):
     assert checkout.installs == 2
 
 
+def test_the_detectors_package_is_installed_without_what_it_depends_on(checkout):
+    for name in ("requirements-photos.txt", "requirements-detector.txt"):
+        (checkout.path / name).write_text("# none\n")
+    (checkout.path / "align.py").write_text(ECHO)
+    result = checkout.run("photos", script="run_align.sh")
+    assert (result.returncode, result.stdout) == (0, '["photos"]\n')
+    lines = checkout.pip_log.read_text().splitlines()
+    assert ["--no-deps" in line for line in lines] == [False, False, True]
+    assert "requirements-detector.txt" in lines[2]
+
+
 def test_a_set_up_that_was_killed_is_started_anew(checkout, start_process):
     running = start_process(
         ["sh", checkout.path / "run_evaluate.sh"],
@@ -239,8 +250,13 @@ def test_a_users_python_that_is_none_is_refused(checkout, program, words):
 
 
 def test_the_products_requirements_are_all_found_by_module():
+    files = ("requirements.txt", "requirements-photos.txt", "requirements-detector.txt")
     result = subprocess.run(
-        [sys.executable, REPOSITORY / "scripts" / "missing_packages.py", REPOSITORY / "requirements.txt"],
+        [
+            sys.executable,
+            REPOSITORY / "scripts" / "missing_packages.py",
+            *(REPOSITORY / name for name in files),
+        ],
         capture_output=True,
         text=True,
         check=True,
@@ -319,4 +335,4 @@ def test_clean_takes_no_argument(checkout):
 def test_demo_refuses_an_option_in_the_place_of_the_list(run_script):
     result = run_script("run_demo.sh", "--strict")
     assert result.returncode == 2
-    assert "run_demo.sh FILELIST --strict" in result.stderr
+    assert "run_demo.sh FOLDER --strict" in result.stderr

@@ -205,3 +205,49 @@ def test_files_that_do_not_belong_together_are_refused(export, work):
     assert changed.returncode == 3
     assert "has changed since the features were made" in changed.stderr
     assert [path.name for path in work.iterdir() if "export" in path.name] == []
+
+
+@pytest.fixture
+def from_photos(work, tmp_path):
+    """The list's faces.json: the first two faces are of one photo, the fourth of another, others of none."""
+    faces = {"p/one.jpg": (0, 1), "p/two.jpg": (3,)}
+    (tmp_path / "images" / "p").mkdir()
+    photos = []
+    for name, rows in faces.items():
+        (tmp_path / "images" / name).write_text(name)
+        crops = [{"crop": NAMES[row], "sha256": "0", "box": [row, 1.5, 20, 30]} for row in rows]
+        photos.append({"photo": name, "sha256": "0", "size": [40, 50], "faces": crops})
+    photos.append({"photo": "p/none.jpg", "reason": "not found"})
+    (tmp_path / "images" / "list.json").write_text(json.dumps({"format": 1, "photos": photos}))
+    return tmp_path / "images"
+
+
+def test_tables_name_the_photo_and_the_box_of_each_face(export, work, from_photos):
+    assert export("--to", "csv").returncode == 0
+    with open(work / "export.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    places = [[row[name] for name in ("photo", "left", "top", "right", "bottom")] for row in rows]
+    one, two = str(from_photos / "p/one.jpg"), str(from_photos / "p/two.jpg")
+    assert places[:3] == [
+        [photo, left, "1.5", "20", "30"] for photo, left in ((one, "0"), (one, "1"), (two, "3"))
+    ]
+    assert places[3:] == [[""] * 5] * 2
+    assert export("--to", "json").returncode == 0
+    faces = json.loads((work / "export.json").read_text())["faces"]
+    assert (faces[1]["photo"], faces[1]["box"]) == (one, [1, 1.5, 20, 30])
+    assert "photo" not in faces[3]
+
+
+def test_folders_can_hold_photos_each_once_for_a_person(export, work, from_photos):
+    (work / "clusters.txt").write_text("0 1 3\n")
+    write_cluster_json(work, predicted_iou=[0.9])
+    result = export("--photos")
+    assert result.returncode == 0, result.stderr
+    assert exported(work / "export") == {"person_1/0_one.jpg": "p/one.jpg", "person_1/3_two.jpg": "p/two.jpg"}
+
+
+def test_photos_that_are_not_known_are_a_line(export, from_photos):
+    result = export("--photos")
+    assert (result.returncode, len(result.stderr.splitlines())) == (3, 1)
+    assert "nothing says which photo" in result.stderr and "sh run_align.sh" in result.stderr
+    assert export("--photos", "--to", "csv").returncode == 2

@@ -88,7 +88,7 @@ def test_unreadable_images_leave_rows_of_zeros_where_they_stand(folder, extract,
     assert [entry["row"] for entry in unreadable] == [1, 2, 3]
     assert [entry["path"] for entry in unreadable] == ["broken.jpg", "pipe.jpg", "missing.jpg"]
     assert "not a regular file" in unreadable[1]["reason"]
-    assert "5 images, 3 of them unreadable" in done.out.splitlines()[-1]
+    assert "5 images (4 new, 0 changed, 0 gone, 0 used again), 3 of them unreadable" in done.out
 
 
 def test_strict_and_nothing_readable_are_errors(folder, extract, tmp_path):
@@ -116,20 +116,116 @@ def test_of_a_grown_list_only_the_new_lines_are_computed(folder, extract, tmp_pa
     extract(tmp_path / "list.txt")
     first = rows(tmp_path).copy()
     (tmp_path / "list.txt").write_text("\n".join(names))
-    assert f"{FACES} images" in extract(tmp_path / "list.txt").out
+    assert f"{FACES} images (20 new, 0 changed, 0 gone, 20 used again)" in extract(tmp_path / "list.txt").out
     np.testing.assert_array_equal(rows(tmp_path)[:20], first)
     assert (tmp_path / "feature.bin").read_bytes() == undisturbed
     assert meta(tmp_path)["count"] == FACES
 
 
-def test_another_list_is_computed_anew(folder, extract, tmp_path):
-    names = [str(folder / line) for line in (folder / "faces.txt").read_text().splitlines()]
-    (tmp_path / "list.txt").write_text("\n".join(names[:4]))
-    extract(tmp_path / "list.txt")
+@pytest.fixture
+def own(folder, tmp_path):
+    """A folder of a few images of one's own, and their list."""
+    work = tmp_path / "own"
+    work.mkdir()
+    for number in range(6):
+        shutil.copy(folder / f"face {number}.jpg", work)
+    write_list(work, range(6))
+    return work
+
+
+def write_list(work, numbers):
+    (work / "list.txt").write_text("".join(f"face {number}.jpg\n" for number in numbers))
+
+
+def test_rows_follow_their_images_in_any_order(own, extract, tmp_path):
+    extract(own / "list.txt")
     first = rows(tmp_path).copy()
-    (tmp_path / "list.txt").write_text("\n".join(names[3::-1]))
-    extract(tmp_path / "list.txt")
-    np.testing.assert_allclose(rows(tmp_path), first[::-1], atol=1e-5)
+    write_list(own, [4, 3, 5, 0])  # sorted anew, two removed
+    assert "(0 new, 0 changed, 2 gone, 4 used again)" in extract(own / "list.txt").out
+    np.testing.assert_array_equal(rows(tmp_path), first[[4, 3, 5, 0]])
+
+
+def test_a_picture_replaced_under_its_name_is_computed_again(own, folder, extract, tmp_path):
+    extract(own / "list.txt")
+    first = rows(tmp_path).copy()
+    shutil.copy(folder / "face 9.jpg", own / "face 2.jpg")
+    os.utime(own / "face 4.jpg")  # touched alone
+    assert "(0 new, 1 changed, 0 gone, 5 used again)" in extract(own / "list.txt").out
+    moved = np.abs(rows(tmp_path) - first).max(axis=1) > 0.01
+    assert moved.tolist() == [False, False, True, False, False, False]
+    assert "is done already" in extract(own / "list.txt").out
+
+
+def test_a_repaired_image_is_read_without_computing_the_others(own, folder, extract, tmp_path):
+    (own / "face 3.jpg").write_bytes(b"no image")
+    extract(own / "list.txt")
+    assert "is done already, 1 of its images unreadable" in extract(own / "list.txt").out
+    shutil.copy(folder / "face 3.jpg", own)
+    assert "(1 new, 0 changed, 0 gone, 5 used again), 0 of them unreadable" in extract(own / "list.txt").out
+    assert rows(tmp_path).any(axis=1).all() and meta(tmp_path)["unreadable"] == []
+
+
+def test_a_moved_library_is_found_by_its_new_list(own, extract, tmp_path):
+    extract(own / "list.txt")
+    own.rename(tmp_path / "moved")
+    assert "is done already" in extract(tmp_path / "moved/list.txt").out
+    assert meta(tmp_path)["filelist"] == str(tmp_path / "moved/list.txt")
+
+
+def test_two_lists_of_the_same_names_in_two_folders_are_two(own, folder, extract, tmp_path):
+    extract(own / "list.txt")
+    other = tmp_path / "other"
+    other.mkdir()
+    for number in range(6):
+        shutil.copy(folder / f"face {number + 10}.jpg", other / f"face {number}.jpg")
+    write_list(other, range(6))
+    assert "(6 new, 0 changed, 6 gone, 0 used again)" in extract(other / "list.txt").out
+
+
+def test_features_of_images_that_are_not_there_now_are_kept(own, extract, tmp_path):
+    extract(own / "list.txt")
+    first = rows(tmp_path).copy()
+    (own / "face 1.jpg").unlink()
+    shutil.copy(own / "face 2.jpg", own / "face 7.jpg")
+    write_list(own, [0, 1, 2, 7])
+    assert "1 not there now, their features kept" in extract(own / "list.txt").out
+    np.testing.assert_array_equal(rows(tmp_path), first[[0, 1, 2, 2]])
+
+
+def test_a_stopped_run_of_another_list_gives_its_rows(own, folder, extract, start_process, tmp_path):
+    process = start_process(command(folder / "faces.txt"), cwd=tmp_path, stdout=subprocess.DEVNULL)
+    part = tmp_path / ".feature.bin.part"
+    wait_until(process, lambda: part.exists() and part.stat().st_size >= 3 * 4 * 512)
+    process.kill()
+    process.wait()
+    names = [str(folder / f"face {number}.jpg") for number in (20, 3, 2, 1)]
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    assert "(1 new, 0 changed," in extract(tmp_path / "list.txt").out
+    assert sorted(path.name for path in tmp_path.glob(".*")) == []
+
+
+def test_pictures_that_are_no_usable_crops_are_told_of(own, extract, tmp_path):
+    face = Image.open(own / "face 0.jpg")
+    face.crop((20, 0, 92, 112)).save(own / "face 1.jpg")
+    face.resize((20, 20)).save(own / "face 2.jpg")
+    face.resize((2, 2)).resize((112, 112), Image.Resampling.BICUBIC).save(own / "face 3.jpg")
+    Image.new("RGB", (112, 112), "gray").save(own / "face 4.jpg")
+    done = extract(own / "list.txt")
+    told = {kind["what"]: (kind["count"], kind["first"]) for kind in meta(tmp_path)["doubtful"]}
+    assert told["not square"] == (1, "face 1.jpg") and told["smaller than 32 pixels"] == (1, "face 2.jpg")
+    assert told["blurred"][0] >= 1
+    assert [(e["row"], e["reason"][:13]) for e in meta(tmp_path)["unreadable"]] == [(4, "shows nothing")]
+    assert "1 images are not square, the first is face 1.jpg" in done.err
+    assert "are not square" in extract(own / "list.txt").err  # also where it is done already
+
+
+def test_images_that_are_not_there_cost_no_forward_pass(own, extract, tmp_path):
+    lines = "".join(f"none {number}.jpg\n" for number in range(3000))
+    (own / "list.txt").write_text("face 0.jpg\n" + lines + "face 1.jpg\n")
+    started = time.process_time()
+    extract(own / "list.txt")
+    assert time.process_time() - started < 15  # a forward pass for each would take over 30
+    assert len(meta(tmp_path)["unreadable"]) == 3000 and rows(tmp_path)[[0, -1]].any(axis=1).all()
 
 
 @pytest.mark.slow
@@ -154,7 +250,11 @@ def test_killed_runs_go_on_and_end_in_the_same_bytes(folder, extract, start_proc
     assert resumed
     extract(folder / "faces.txt")
     assert (tmp_path / "feature.bin").read_bytes() == undisturbed
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["feature.bin", "feature.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "feature.bin",
+        "feature.images",
+        "feature.json",
+    ]
 
 
 @pytest.mark.slow
@@ -178,11 +278,15 @@ def test_killed_before_each_renaming_nothing_is_computed_twice(
         extract(images / "faces.txt", "--output", work / "feature.bin")
         assert (work / "feature.bin").read_bytes() == undisturbed
         assert meta(work)["unreadable"] == []
-        assert sorted(path.name for path in work.iterdir()) == ["feature.bin", "feature.json"]
+        assert sorted(path.name for path in work.iterdir()) == [
+            "feature.bin",
+            "feature.images",
+            "feature.json",
+        ]
         if number > 1:
             shutil.rmtree(images)
             (tmp_path / "elsewhere").rename(images)
-    assert number == 4  # the journal, the features and their JSON
+    assert number == 5  # the journal, the features, their images and their JSON
 
 
 def test_a_piece_damaged_on_disk_is_computed_again(folder, extract, start_process, tmp_path, undisturbed):

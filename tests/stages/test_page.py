@@ -765,3 +765,21 @@ def test_many_faces_open_at_once(browser, page, tmp_path, count, seconds):
     assert cards(page)[0] == 40
     page.goto(f"{(tmp_path / 'report' / 'index.html').as_uri()}#person-777")
     page.wait_for_selector("#person-777")
+
+
+def test_a_face_shows_the_photo_it_was_found_in_with_its_box(reported, page, stage):
+    names = Path("images/list.txt").read_text("utf-8").removesuffix("\n").split("\n")
+    Image.new("RGB", (300, 200), "navy").save('images/a photo #1 "x".png')
+    faces = [{"crop": name, "sha256": "0", "box": [30, 20, 120, 140]} for name in names]
+    photo = {"photo": 'a photo #1 "x".png', "sha256": "0", "size": [300, 200], "faces": faces}
+    Path("images/list.json").write_text(json.dumps({"format": 1, "photos": [photo]}))
+    assert stage("report", "--filelist", "images/list.txt").code == 0
+    open_report(page, reported, "#person-1")
+    page.locator(".face").first.dblclick()
+    page.wait_for_function("document.querySelector('dialog .photo img')?.naturalWidth === 300", timeout=9000)
+    shown = page.locator("dialog .photo img").bounding_box()
+    box = page.locator("dialog .photo .box").bounding_box()
+    assert abs(box["x"] - shown["x"] - shown["width"] * 0.1) < 3
+    assert abs(box["width"] - shown["width"] * 0.3) < 3
+    assert abs(box["height"] - shown["height"] * 0.6) < 3
+    assert 'a photo #1 "x".png' in page.locator("dialog .photo figcaption").inner_text()

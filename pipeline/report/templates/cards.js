@@ -451,6 +451,7 @@ function openFace(face, faces) {
     { class: "face-sheet" },
     element("div", { class: "large" }, picture(face.thumb, face.row)),
     element("div", { class: "about" }, element("h2", { id: "face-name" }, shortName(face)), facts, actions),
+    photoFigure(face),
     element(
       "div",
       { class: "turn" },

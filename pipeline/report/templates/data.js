@@ -65,6 +65,7 @@ function faceAt(shard, at, cluster) {
     alike: shard.alike[at],
     sketch: shard.sketches[at],
     rival: shard.rivals[at] || null,
+    photo: photoOf(shard, at),
   };
 }
 

@@ -317,6 +317,19 @@ def test_features_computed_on_another_machine_are_the_same_images(features):
     assert as_found(corrections_of(saved, features_of(again), None)[0]) == as_found(SAID)
 
 
+def test_images_saved_anew_under_their_names_are_the_same_images(features):
+    """Their features move by a fifth of their length, as those of faces aligned anew do."""
+    saved = save_corrections(SAID, features, NAMES)
+    noise = np.random.default_rng(0).standard_normal(features.rows.shape).astype(np.float32)
+    length = np.linalg.norm(features.rows, axis=1, keepdims=True) / np.sqrt(features.rows.shape[1])
+    order = np.random.default_rng(1).permutation(len(NAMES))
+    anew = (features.rows + 0.2 * length * noise)[order]
+    named = [NAMES[row] for row in order]
+    assert as_found(corrections_of(saved, features_of(anew), named)) == moved(SAID, np.argsort(order))
+    with pytest.raises(InputError, match="none of its 6 faces"):
+        corrections_of(saved, features_of(anew), None)  # without names nothing tells that it is the same
+
+
 def test_another_networks_features_leave_the_names_to_tell(features):
     saved = save_corrections(SAID, features, NAMES)
     other = features_of(make_people(people=12, images=8, dim=32, seed=9).rows, {"model": "iresnet50"})

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import unicodedata
 
 from common.errors import InputError
 
@@ -85,3 +86,51 @@ def test_any_bytes_are_a_list_or_refused_in_one_line(tmp_path_factory, data):
     else:
         assert len(filelist.paths) == len(filelist.names) > 0
         assert all(name.strip() and "\n" not in name for name in filelist.names)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '"a face.jpg"',
+        "'a face.jpg'",
+        "  a face.jpg ",
+        "a face.jpg 17",
+        "a face.jpg -1",
+        "sub\\..\\a face.jpg",
+        "file://{folder}/a%20face.jpg",
+        "~/a face.jpg",
+    ],
+)
+def test_lines_as_other_programs_write_them_lead_to_their_images(tmp_path, monkeypatch, written):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a face.jpg").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "list.txt").write_text(written.format(folder=tmp_path) + "\n")
+    (found,) = read_filelist(tmp_path / "list.txt").paths
+    assert found.samefile(tmp_path / "a face.jpg")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_name_in_the_other_unicode_form_leads_to_its_image(tmp_path, form):
+    on_disk = unicodedata.normalize({"NFC": "NFD", "NFD": "NFC"}[form], "Zoë.jpg")
+    (tmp_path / on_disk).touch()
+    (tmp_path / "list.txt").write_text(unicodedata.normalize(form, "Zoë.jpg"), "utf-8")
+    assert read_filelist(tmp_path / "list.txt").paths == [tmp_path / on_disk]
+
+
+def test_a_file_of_the_very_name_is_taken_before_any_other(tmp_path):
+    for name in ("a.jpg", "a.jpg 1"):
+        (tmp_path / name).touch()
+    (tmp_path / "list.txt").write_text("a.jpg 1\n")
+    assert read_filelist(tmp_path / "list.txt").paths == [tmp_path / "a.jpg 1"]
+
+
+def test_names_that_end_with_nul_may_hold_line_breaks(tmp_path):
+    names = ["two\nlines.jpg", "plain.jpg"]
+    (tmp_path / "list.txt").write_text("".join(f"{name}\0" for name in names))
+    assert read_filelist(tmp_path / "list.txt").names == names
+
+
+def test_a_folder_is_told_what_to_do(tmp_path):
+    with pytest.raises(InputError, match="is a folder, not a file list: for photos, run `sh run_align.sh"):
+        read_filelist(tmp_path)

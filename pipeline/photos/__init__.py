@@ -1,0 +1,1 @@
+"""Photos: found in folders, searched for faces, and the faces aligned."""
