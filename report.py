@@ -16,7 +16,7 @@ from pathlib import Path
 from common import cli
 from common.errors import InputError
 from common.profile import profile_lines, step
-from common.progress import bar, log
+from common.progress import bar, count, log
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 EXAMPLES = """  sh run_report.sh
@@ -133,9 +133,10 @@ def main(args: argparse.Namespace) -> None:
             drop_other_thumbnails(folder, used)
     if args.profile:
         print("\n".join(profile_lines()))
+    people, alone = count(words["people"], "person", "people"), count(words["alone"], "face")
     log(
-        f"{args.output / 'index.html'}: {words['people']} people, {words['alone']} faces alone, "
-        f"{len(used)} thumbnails, in {time.monotonic() - started:.1f} s; "
+        f"{args.output / 'index.html'}: {people}, {alone} alone, {count(len(used), 'thumbnail')}, "
+        f"in {time.monotonic() - started:.1f} s; "
         "next: open it in a browser, or sh run_export.sh"
     )
 

@@ -4,6 +4,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from common.progress import count
+
 import numpy as np
 
 from pipeline.corrections.matching import network_of, sketch_rows
@@ -137,8 +139,9 @@ def words_of(index: dict[str, Any], clusters_path: Path) -> dict[str, Any]:
     faces, people, unreadable = sum(index["sizes"]), index["people"], index["unreadable"]
     alone = len(index["sizes"]) - people
     return {
-        "summary": f"{faces + unreadable:,} images: {faces - alone:,} faces of {people:,} people, "
-        f"{alone:,} seen once" + (f", {unreadable:,} unreadable" if unreadable else ""),
+        "summary": f"{count(faces + unreadable, 'image')}: {count(faces - alone, 'face')} of "
+        f"{count(people, 'person', 'people')}, {alone:,} seen once"
+        + (f", {unreadable:,} unreadable" if unreadable else ""),
         "people": people,
         "alone": alone,
         "unreadable": unreadable,
