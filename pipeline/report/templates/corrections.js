@@ -17,13 +17,15 @@ const SAYINGS = {
   same(said, parts, name) {
     const rows = new Set(parts.flat());
     const met = said.people.filter((person) => rowsOfSaid(person).some((row) => rows.has(row)));
-    const known = new Set(met.flatMap(rowsOfSaid));
     const person = {
       name: name ?? met.find((one) => one.name)?.name ?? null,
       hidden: met.some((one) => one.hidden),
-      parts: [...met.flatMap((one) => one.parts), ...parts.map((part) => outside(part, known))],
+      parts: refined(
+        met.flatMap((one) => one.parts),
+        parts,
+      ),
     };
-    const all = new Set([...known, ...rows]);
+    const all = new Set(rowsOfSaid(person));
     return tidied({
       people: [...said.people.filter((one) => !met.includes(one)), person],
       apart: said.apart.flatMap(([one, other]) => [
@@ -82,6 +84,15 @@ const SAYINGS = {
   },
 };
 
+// Parts of which each lies in one of the first and in one of the second, or outside of all: that two parts
+// are one person was said, of the faces in one part it was not.
+function refined(first, second) {
+  const placeIn = (parts) => new Map(parts.flatMap((part, place) => part.map((row) => [row, place])));
+  const [one, other] = [placeIn(first), placeIn(second)];
+  const rows = [...new Set([...one.keys(), ...other.keys()])];
+  return [...byKey(rows, (row) => `${one.get(row)} ${other.get(row)}`).values()];
+}
+
 const say = (said, sayings) => sayings.reduce((so, [kind, ...args]) => SAYINGS[kind](so, ...args), said);
 
 function withPerson(said, rows, change) {
@@ -121,7 +132,9 @@ function settle(said, clusterOf, sizeOf, count) {
   const people = said.people.map((person) => rowsOfSaid(person).filter(placed));
   const personOf = new Map(people.flatMap((rows, number) => rows.map((row) => [row, number])));
   const foes = foesOf(people, personOf, said.apart);
-  const together = peopleTogether(said.people, people, foes, placed, clusterOf, sizeOf);
+  const goneOf = byKey([...gone], clusterOf);
+  const facesIn = (cluster) => sizeOf(cluster) - (goneOf.get(cluster)?.length ?? 0);
+  const together = peopleTogether(said.people, people, foes, placed, clusterOf, facesIn);
   const ofCluster = new Map();
   const ofRow = new Map([...gone].map((row) => [row, -1]));
   let fresh = count;

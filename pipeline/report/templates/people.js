@@ -201,8 +201,11 @@ function isOpenCut(cut) {
   if (!delivered[`faces_${shardOf(cut[0])}`]) return false;
   const sides = sidesOfCut(cut).map((side) => new Set(side.map((face) => face.row)));
   if (!sides[0].size || !sides[1].size) return false;
-  const together = person.said ? rowsOfSaid(person.said) : [];
-  return !sides.every((side) => together.some((row) => side.has(row)));
+  // What was said to be one person are different parts.
+  const partsOf_ = (side) =>
+    (person.said?.parts ?? []).flatMap((part, place) => (part.some((row) => side.has(row)) ? [place] : []));
+  const [one, other] = sides.map(partsOf_);
+  return !one.some((part) => other.some((another) => another !== part));
 }
 
 // The faces of both sides of a cut that still are the cluster's person.
