@@ -402,7 +402,7 @@ function showSelection() {
       target,
       does("Not this person", "out", takeOut),
       does("Not a face", "none", (some) => markNoFaces(some, true)),
-      faces.length === 1 && does("Look closer", "open", ([face]) => openFace(face, [face])),
+      ...(faces.length === 1 ? [does("Look closer", "open", ([face]) => openFace(face, [face]))] : []),
       does("Clear", "clear", clearSelection),
     ),
   );

@@ -242,7 +242,7 @@ function showToDo() {
   const joins = review.filter((question) => question.people).length;
   const cuts = new Set(review.filter((question) => question.cut).map((question) => question.cut[0])).size;
   const parts = [
-    ...(joins ? [count(joins, "likely merge")] : []),
+    ...(joins ? [count(joins, "possible merge")] : []),
     ...(cuts ? [count(cuts, "doubtful person", "doubtful people")] : []),
   ];
   byId("review-count").textContent = number(review.length);
