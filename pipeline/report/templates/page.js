@@ -184,11 +184,13 @@ function refresh(words = "") {
   const isPending = !isSaved();
   byId("pending").hidden = !isPending;
   document.body.classList.toggle("has-pending", isPending);
-  const unsaved = isKept
-    ? "not saved yet"
-    : "not saved, and this browser keeps nothing: save before you leave";
-  byId("pending-text").textContent =
-    words && isKept ? `${words}.` : `${words ? `${words}: ` : ""}${unsaved}.`;
+  const unsaved = isKept ? "Not saved yet." : "This browser keeps nothing: save before you leave.";
+  byId("pending-text").textContent = [
+    words ? `${words.replace(/[.]$/, "")}.` : "",
+    words && isKept ? "" : unsaved,
+  ]
+    .filter(Boolean)
+    .join(" ");
   byId("pending").classList.toggle("warning", !isKept);
   if (!isPending && words) announce(`${words}.`);
   for (const one of document.querySelectorAll("[data-do=undo]")) one.disabled = record.at === 0;
