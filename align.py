@@ -59,8 +59,9 @@ def get_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """List the photos, find and align the faces of those not done yet, write."""
     started = time.monotonic()
-    from pipeline.files.atomic import digest_file, put_in_place
+    from pipeline.files.atomic import digest_file, put_in_place, take_back
     from pipeline.files.faces import (
+        beside,
         drop_journal,
         is_finished,
         open_journal,
@@ -71,6 +72,7 @@ def main(args: argparse.Namespace) -> None:
     from pipeline.files.locks import only_run
     from pipeline.photos.listing import find_photos
 
+    cli.refuse_overwriting([args.output, beside(args.output, ".txt")], args.photos)
     refuse_others(args.output)
     photos = find_photos(args.photos, besides=args.output)
     with step("load the detector"):
@@ -84,6 +86,7 @@ def main(args: argparse.Namespace) -> None:
     run = {"version": alignment.VERSION, "detector_sha256": digest_file(weights)}
     run |= {name: getattr(args, name) for name in options}
     with only_run(args.output.resolve().parent):
+        take_back(args.output)
         if args.restart:
             drop_journal(args.output)
         finished, known = ([], {}) if args.restart else alignment.known_photos(args.output, run)

@@ -1,7 +1,8 @@
 """Score clusters against known identities.
 
-Reads clusters.txt (a cluster a line) and labels (one integer identity a row), prints pairwise and
-BCubed precision, recall and F, and NMI. A row that stands in no cluster counts as a person of its own.
+Reads clusters.txt (a cluster a line) and labels (one identity a row, a number or a name), prints
+pairwise and BCubed precision, recall and F, and NMI. A row that stands in no cluster counts as a person of
+its own; a row whose label is -1, an unknown person, is left out.
 
     sh run_evaluate.sh clusters.txt labels.txt
 """
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 
 from common import cli
+from common.errors import InputError
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -22,7 +24,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("clusters", type=Path, metavar="CLUSTERS", help="clusters.txt: a cluster a line")
     parser.add_argument(
-        "labels", type=Path, metavar="LABELS", help="one integer identity a line, for each row"
+        "labels", type=Path, metavar="LABELS", help="one identity a line, for each row; -1 if unknown"
     )
     return parser
 
@@ -32,7 +34,7 @@ def main(args: argparse.Namespace) -> None:
     import numpy as np
 
     from pipeline.files.clusters import read_clusters
-    from pipeline.files.labels import read_labels
+    from pipeline.files.labels import UNKNOWN, read_labels
     from pipeline.groups import labels_from_groups
 
     labels_true = read_labels(args.labels)
@@ -40,10 +42,16 @@ def main(args: argparse.Namespace) -> None:
 
     from pipeline import metrics
 
-    labels_pred = labels_from_groups(clusters, len(labels_true))
-    scores = metrics.evaluate(labels_true, metrics.own_clusters(labels_pred))
-    print(f"{len(labels_true)} rows, {len(np.unique(labels_true))} people, {len(clusters)} clusters")
-    if unplaced := np.count_nonzero(labels_pred < 0):
+    labels_pred = metrics.own_clusters(labels_from_groups(clusters, len(labels_true)))
+    known = labels_true != UNKNOWN
+    if not known.any():
+        raise InputError(f"{args.labels}: every person is unknown (-1): give labels to score against")
+    scores = metrics.evaluate(labels_true[known], labels_pred[known])
+    people = len(np.unique(labels_true[known]))
+    print(f"{np.count_nonzero(known)} rows, {people} people, {len(clusters)} clusters")
+    if unknown := np.count_nonzero(~known):
+        print(f"{unknown} rows of unknown people are not scored")
+    if unplaced := len(labels_true) - len(clusters.members):
         print(f"{unplaced} rows stand in no cluster, and count as people of their own")
     print(f"{'':8} precision  recall       F")
     for name, score in (("pairwise", scores.pairwise), ("BCubed", scores.bcubed)):

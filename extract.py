@@ -59,11 +59,11 @@ def main(args: argparse.Namespace) -> None:
     """Read the list, compute what is not there yet, write."""
     started = time.monotonic()
     check_engine(args)
-    from pipeline.files.atomic import digest_file
+    from pipeline.files.atomic import digest_file, refuse_foreign
     from pipeline.files.features import feature_json_path
     from pipeline.files.filelist import read_filelist
     from pipeline.files.image_records import image_records_path, look_at_images
-    from pipeline.files.journal import FeatureJournal, drop_journal
+    from pipeline.files.journal import FeatureJournal, drop_journal, journal_path
     from pipeline.files.json_object import write_json
     from pipeline.files.locks import only_run
 
@@ -86,6 +86,9 @@ def main(args: argparse.Namespace) -> None:
     made_from = {"filelist": str(args.filelist.resolve()), "filelist_sha256": filelist.sha256}
     images = look_at_images(filelist.paths)
     with only_run(args.output.resolve().parent):
+        if not journal_path(args.output).exists():  # a killed run's outputs have no JSON yet
+            for output in outputs:
+                refuse_foreign(output, b'"weights_sha256"', feature_json_path(args.output))
         if args.restart:
             drop_journal(args.output)
         finished, earlier = ({}, []) if args.restart else extraction.finished_run(args.output, run)

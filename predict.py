@@ -86,7 +86,7 @@ def main(args: argparse.Namespace) -> None:
     if args.engine == "ray" and args.device not in ("auto", "cpu"):
         raise UsageError(f"--device {args.device}: --engine ray scores on CPUs: leave one of them out")
     from pipeline.files import clusters as files
-    from pipeline.files.atomic import digest_file
+    from pipeline.files.atomic import digest_file, refuse_foreign
     from pipeline.files.features import feature_json_path, read_features
     from pipeline.files.locks import only_run
     from pipeline.files.proposals import read_super_vertex
@@ -121,6 +121,8 @@ def main(args: argparse.Namespace) -> None:
     next_command = "sh run_report.sh" + (f" --corrections {args.corrections}" if args.corrections else "")
     with only_run(args.output.resolve().parent):
         found = files.found_clusters(args.output)
+        refuse_foreign(args.output, files.MARK, args.output.with_suffix(".json"))
+        refuse_foreign(args.output.with_suffix(".json"), files.MARK)
         if not args.restart and found and found | made_from == found:
             log(f"{args.output}: is done already; --restart makes it anew; next: {next_command}")
             return

@@ -86,6 +86,8 @@ def main(args: argparse.Namespace) -> None:
 
     with step("check features"):
         features = read_features(args.features, args.dim)
+        count, dim = features.rows.shape
+        log(f"{args.features}: {count} rows x {dim}, {features.rows.dtype}")
         if not len(features.numbering):
             raise InputError(
                 f"{args.features}: every row is zeros, so no image could be read: check the file list"

@@ -37,7 +37,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--filelist", type=Path, help="list of the images, where the JSON beside the features names none"
     )
-    parser.add_argument("--labels", type=Path, help="one integer identity a line, to show how right it is")
+    parser.add_argument("--labels", type=Path, help="one identity a line, to show how right it is")
     parser.add_argument(
         "--corrections",
         type=Path,

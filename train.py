@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from common import cli
-from common.errors import InputError
+from common.inputs import require_file
 from common.progress import log
 
 EXAMPLES = """  sh run_train.sh --set mix.bin mix_labels.txt --output trained
@@ -61,13 +61,12 @@ def main(args: argparse.Namespace) -> None:
     """Train both networks for each fold, scored on people they never saw; write weights and card."""
     started = time.monotonic()
     for path in sum(args.set, []):
-        if not path.exists():
-            raise InputError(f"{path}: not found: give --set a feature file and its labels")
+        require_file(path, "give --set a feature file and its labels")
     import torch
 
     from model.device import choose_device
     from model.gcn import GCND, GCNS, save_networks
-    from pipeline.files.atomic import whole_file
+    from pipeline.files.atomic import refuse_foreign, whole_file
     from pipeline.files.locks import only_run
     from pipeline.training.problems import read_set
     from stages import training
@@ -76,7 +75,11 @@ def main(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)  # batches are too small to divide: threads would wait for one another
     sets = [read_set(features, labels, args.dim, args.folds) for features, labels in args.set]
     with only_run(args.output):
-        checkpoint = args.output / "checkpoint.pt"
+        checkpoint, card_path = args.output / "checkpoint.pt", args.output / "README.md"
+        refuse_foreign(card_path, training.CARD_MARK)
+        refuse_foreign(checkpoint, training.CHECKPOINT_MARK)
+        for network_class in (GCND, GCNS):
+            refuse_foreign(args.output / network_class.file_name, network_class.kind.encode())
         if args.restart:
             checkpoint.unlink(missing_ok=True)
         progress = training.load_progress(checkpoint, training.run_key(args, sets))
@@ -90,7 +93,7 @@ def main(args: argparse.Namespace) -> None:
             with whole_file(args.output / network_class.file_name) as part:
                 save_networks(part, networks)
         card = training.model_card(shlex.join(command_of(args)), args, sets, scores)
-        with whole_file(args.output / "README.md") as part:
+        with whole_file(card_path) as part:
             part.write_text(card, encoding="utf-8")
         checkpoint.unlink(missing_ok=True)
     log(card)

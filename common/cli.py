@@ -2,6 +2,7 @@
 
 import argparse
 import atexit
+import ctypes
 import errno
 import gc
 import io
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from common import __version__
-from common.errors import EnvironmentFault, FaultError, UsageError
+from common.errors import EnvironmentFault, FaultError, InputError, UsageError
+from common.inputs import bus_error_line
 from common.profile import forget_steps
-from common.progress import set_quiet, warn
+from common.progress import printable, set_quiet, warn
 
 MAX_NUMBER = 10**9  # of an option: far more than anybody means, and within int32 and float32
 Number = TypeVar("Number", int, float)
+_bus_handler: object = None  # kept, as the system calls it
 
 _MACHINE_ERRNOS = {
     errno.ENOSPC: "the disk is full: free some space and run the same command again",
@@ -129,23 +132,26 @@ def run(
     Returns 0, or 2 (usage), 3 (input), 4 (environment), 130 (interrupted). With --debug the
     traceback of an error is shown before its line.
     """
-    args = parser.parse_args(argv)
     error: Exception
-    set_quiet(args.quiet)
+    debug = False
     forget_steps()
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.")
     # To look through all objects of torch once more at the end, for nothing, would take a second.
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupted_line = f"{parser.prog}: interrupted; {resume_hint}"
+    _end_on_signals(interrupted_line, parser.prog)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a name's letters
     try:
+        args = parser.parse_args(argv)
+        debug = args.debug
+        set_quiet(args.quiet)
         main(args)
         return 0
     except KeyboardInterrupt:
         _drop_stdout()
-        warn(f"{parser.prog}: interrupted; {resume_hint}")
+        warn(interrupted_line)
         return 130
     except BrokenPipeError:
         _drop_stdout()
@@ -160,7 +166,7 @@ def run(
     except Exception as fault:  # a defect of ours: still one line, and how to tell us
         error, code = fault, 1
         line = f"unexpected {type(fault).__name__}: {fault}; run again with --debug and report it"
-    if args.debug:
+    if debug:
         import traceback
 
         traceback.print_exception(error)
@@ -168,8 +174,35 @@ def run(
     return code
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+def _end_on_signals(interrupted: str, prog: str) -> None:
+    """Ctrl-C and SIGTERM raise `KeyboardInterrupt`; a second one, while that is cleared up, ends at once.
+
+    A bus error, of a memory map whose file was cut short, ends with a line that says so.
+    """
+    began: list[bool] = []
+
+    def interrupt(*_: object) -> None:
+        if began:
+            os.write(2, f"{printable(interrupted)}\n".encode(errors="backslashreplace"))
+            os._exit(130)
+        began.append(True)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as of a command in the background
+            signal.signal(number, interrupt)
+    _say_bus_error(prog)
+
+
+def _say_bus_error(prog: str) -> None:
+    # Not by `signal`, whose handlers wait for the instruction that caused it to end, which it never does.
+    def end(_: int) -> None:
+        os.write(2, f"{prog}: error: {printable(bus_error_line())}\n".encode(errors="backslashreplace"))
+        os._exit(InputError.exit_code)
+
+    global _bus_handler
+    _bus_handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(end)
+    ctypes.CDLL(None).signal(signal.SIGBUS, _bus_handler)
 
 
 def _memory_line(fault: MemoryError) -> str:

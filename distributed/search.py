@@ -13,7 +13,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from distributed.engine import in_order, machines
-from pipeline.files.features import FEATURE_DTYPE, Features
+from pipeline.files.features import Features
 from pipeline.rows import BLOCK_ROWS, unit_blocks, unit_rows
 from pipeline.search.knn import DATABASE_ROWS, Found, nearest_rows
 
@@ -70,7 +70,7 @@ def search_shard(rows: np.ndarray, run: Span, span: Span, first: int, k: int, th
     Usable rows are numbered through the whole file, those of the span from `first` on.
     """
     assert isinstance(rows, np.memmap)
-    unit = unit_rows_of_span(str(rows.filename), rows.shape, span)
+    unit = unit_rows_of_span(str(rows.filename), rows.dtype.str, rows.offset, rows.shape, span)
     queries = np.asarray(rows[slice(*run)])
     results = [nearest_rows(block, unit, k, threads) for block in unit_blocks(queries, any_in(queries))]
     cosines, found = (np.concatenate(column) for column in zip(*results, strict=True))
@@ -78,9 +78,9 @@ def search_shard(rows: np.ndarray, run: Span, span: Span, first: int, k: int, th
 
 
 @lru_cache(maxsize=1)
-def unit_rows_of_span(path: str, shape: tuple[int, int], span: Span) -> np.ndarray:
+def unit_rows_of_span(path: str, dtype: str, offset: int, shape: tuple[int, int], span: Span) -> np.ndarray:
     """A shard in memory; a process keeps the one that it searched last."""
-    rows = np.asarray(np.memmap(path, FEATURE_DTYPE, "r", shape=shape)[slice(*span)])
+    rows = np.asarray(np.memmap(path, dtype, "r", offset, shape)[slice(*span)])
     return unit_rows(rows, any_in(rows))
 
 

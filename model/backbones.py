@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import EnvironmentFault, InputError, UsageError
+from common.inputs import require_file
 
 import numpy as np
 import torch
@@ -177,8 +178,7 @@ def load_backbone(name: str, weights: Path | None) -> Backbone:
 
 def _dlib(name: str, weights: Path | None) -> Backbone:
     path = weights or find_dlib_weights()
-    if not path.is_file():
-        raise InputError(f"{path}: not found: give --weights the path of dlib's .dat file, or leave it out")
+    require_file(path, "give --weights the path of dlib's .dat file, or leave it out")
     network = load_dlib(path)
     return Backbone(network.eval(), 128, DLIB_INPUT, path)
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from common.errors import InputError
+from common.inputs import require_file
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch_geometric import EdgeIndex
@@ -181,7 +182,19 @@ def save_networks(path: Path, networks: list[Network]) -> None:
     }
     config = json.dumps(asdict(networks[0].config))
     metadata = {"kind": networks[0].kind, "networks": str(len(networks)), "config": config}
-    path.write_bytes(save(tensors, metadata))  # save_file lets no other user read it
+    path.write_bytes(sorted_header(save(tensors, metadata)))  # save_file lets no other user read it
+
+
+def sorted_header(data: bytes) -> bytes:
+    """The same safetensors file with its header sorted by name, where the library leaves it to chance.
+
+    The format is a little-endian uint64, a header of that length in JSON, padded with spaces to a multiple
+    of 8, and the tensors.
+    """
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:start]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[start:]
 
 
 def load_networks(
@@ -196,24 +209,28 @@ def load_networks(
     Raises `InputError` where the file is missing, damaged, of another kind, or made for other inputs.
     """
     path = folder / network_class.file_name
-    if not path.is_file():
-        raise InputError(f"{path}: not found: give --weights a folder of `sh run_train.sh`")
+    require_file(path, "give --weights a folder of `sh run_train.sh`")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # damaged files make it raise more kinds than its own
         raise InputError(
             f"{path}: is no whole safetensors file ({error}): fetch it or train it again"
         ) from None
     try:
-        if metadata["kind"] != network_class.kind:
-            raise ValueError
         config = GCNConfig(**json.loads(metadata["config"]))
-        networks = [network_class(config) for _ in range(int(metadata["networks"]))]
+        count = int(metadata["networks"])
+        # Some of the weights that such networks have: a damaged file shall not take all memory.
+        values = count * (2 * config.layers * config.width**2 + config.head_width**2)
+        if metadata["kind"] != network_class.kind or not 0 < 4 * values < path.stat().st_size:
+            raise ValueError
+        networks = [network_class(config) for _ in range(count)]
         if not networks:
             raise ValueError
-    except (KeyError, ValueError, TypeError, RuntimeError):
+    except (KeyError, ValueError, TypeError, RuntimeError, RecursionError):
         raise InputError(
             f"{path}: is not the network it should be: give --weights a folder of `sh run_train.sh`"
         ) from None

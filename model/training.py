@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from model.gcn import Network, quiet_sparse_products, sorted_edges
 
 NODES_A_BATCH = 4000
+WARM_UP = 0.1  # share of all steps in which the learning rate rises
+LEAST_STEPS = 20  # of the learning rate's course: with 1 / WARM_UP, it would divide by 0
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,9 @@ def train_network(
     network.to(device)
     optimizer = torch.optim.AdamW(network.parameters(), schedule.learning_rate, weight_decay=1e-3)
     most_batches = schedule.epochs * (len(train.nodes) // NODES_A_BATCH + 1)
+    most_batches = max(most_batches, LEAST_STEPS)
     rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, schedule.learning_rate, total_steps=most_batches, pct_start=0.1
+        optimizer, schedule.learning_rate, total_steps=most_batches, pct_start=WARM_UP
     )
     progress: dict[str, Any] = {
         "epoch": -1,

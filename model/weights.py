@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.errors import EnvironmentFault, InputError
+from common.inputs import require_file
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -84,8 +84,7 @@ def _dlib_tensor(data: bytes, position: int) -> tuple[np.ndarray, int]:
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read a state dict from .safetensors, .pth or .pt; raises `InputError` naming the file."""
-    if not path.is_file():
-        raise InputError(f"{path}: not found: give --weights the path of a weights file")
+    require_file(path, "give --weights the path of a weights file")
     if path.suffix not in (".safetensors", ".pth", ".pt"):
         raise InputError(f"{path}: is not .safetensors, .pth or .pt: give --weights one of these")
     try:
@@ -99,7 +98,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise InputError(
             f"{path}: is damaged, or holds more than tensors and is not opened: save its state_dict() alone"
         ) from None
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError):
+    except OSError:
+        raise
+    except Exception:  # torch's readers of damaged files raise whatever Python does
         raise InputError(f"{path}: is no whole weights file: fetch it again") from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path}: holds no state dict of tensors: save the network's state_dict()")

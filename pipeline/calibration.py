@@ -62,13 +62,15 @@ def lowest_peak(values: np.ndarray, distinct: int) -> float:
     The density is a histogram smoothed by a normal kernel, wider where there are fewer values.
     """
     lower, upper = np.quantile(values, [0.16, 0.84])
-    counts, edges = np.histogram(values, BINS)
+    # In float64, for values so near to one another that float32 has fewer than BINS between them.
+    counts, edges = np.histogram(values.astype(np.float64), BINS)
     width = (upper - lower) / 2 * max(0.3, 1.5 * distinct**-0.2) / (edges[1] - edges[0])
     density = gaussian_filter1d(counts.astype(float), max(width, 1), mode="constant")
     padded = np.concatenate([[0], density, [0]])
     peaks = (density >= padded[:-2]) & (density > padded[2:]) & (density >= MIN_PEAK * density.max())
     first = int(np.flatnonzero(peaks)[0])
-    return float((edges[first] + edges[first + 1]) / 2)
+    # Of values that are all equal, the bins reach beyond.
+    return float(np.clip((edges[first] + edges[first + 1]) / 2, values.min(), values.max()))
 
 
 def refuse_equal_rows(unit: Rows, path: Path) -> None:

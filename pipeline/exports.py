@@ -3,6 +3,7 @@
 import csv
 import os
 import shutil
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 from common.errors import InputError
 from common.progress import track
 
-from pipeline.files.atomic import whole_file, whole_folder
+from pipeline.files.atomic import refuse_foreign, whole_file, whole_folder
 from pipeline.files.clusters import read_cluster_json
 from pipeline.files.faces import PhotoFace, faces_of_crops
 from pipeline.files.features import feature_json_path
@@ -18,6 +19,8 @@ from pipeline.files.filelist import FileList, filelist_of_features, read_filelis
 from pipeline.files.json_object import write_json
 from pipeline.groups import Groups
 
+CSV_COLUMNS = ("path", "cluster", "confidence")
+FORMULA_STARTS = tuple("=+-@＝＋－＠")  # noqa: RUF001  (spreadsheets take wide ones for the same)
 PLACE = ("photo", "left", "top", "right", "bottom")  # of the face in its photo, in pixels
 NAME_BYTES = 200
 """Longest tail kept of an image's name, so that with its row before it the name stays legal."""
@@ -115,11 +118,14 @@ def write_folders(output: Path, faces: list[Face], people: int, copy: bool) -> N
 
 
 def as_file_name(name: str | None) -> str:
-    """A person's name as the end of a folder's: what a file system or a shell may mind becomes `_`."""
-    if name is None:
-        return ""
-    tame = "".join(letter if letter.isalnum() or letter in " -.'" else "_" for letter in name.strip())
-    return "_" + tame.encode()[:NAME_BYTES].decode(errors="ignore")
+    """A person's name as the end of a folder's: what a file system or a shell may mind becomes `_`.
+
+    It is composed (NFC), and ends in no dot and no space, which some systems drop.
+    """
+    letters = unicodedata.normalize("NFC", name or "").strip()
+    tame = "".join(letter if letter.isalnum() or letter in " -.'" else "_" for letter in letters)
+    cut = tame.encode()[:NAME_BYTES].decode(errors="ignore").rstrip(" .")
+    return f"_{cut}" if cut else ""
 
 
 def write_csv(output: Path, faces: list[Face]) -> None:
@@ -129,13 +135,18 @@ def write_csv(output: Path, faces: list[Face]) -> None:
     No cell can pass for a formula: paths are absolute, and a name that begins like one gets a quote.
     """
     named, placed = any(face.name for face in faces), any(face.photo for face in faces)
-    with whole_file(output) as part, open(part, "w", encoding="utf-8", newline="") as file:
+    refuse_foreign(output, ",".join(CSV_COLUMNS).encode())
+    # Of a path that is not UTF-8, or a name with half a letter, the odd parts are escaped.
+    with (
+        whole_file(output) as part,
+        open(part, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         writer = csv.writer(file)
-        columns = ["path", "cluster", "confidence"] + ["name"] * named + list(PLACE) * placed
+        columns = [*CSV_COLUMNS] + ["name"] * named + list(PLACE) * placed
         writer.writerow(columns)
         for face in faces:
             name = face.name or ""
-            tame = f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
+            tame = f"'{name}" if name.lstrip()[:1] in FORMULA_STARTS or name[:1].isspace() else name
             place = [face.photo.photo.absolute(), *face.photo.box] if face.photo else []
             cells = [face.path, face.cluster, face.confidence] + [tame] * named + place
             writer.writerow(cells + [""] * (len(columns) - len(cells)))
@@ -149,4 +160,5 @@ def write_table_json(output: Path, faces: list[Face]) -> None:
         | ({"photo": str(f.photo.photo.absolute()), "box": f.photo.box} if f.photo else {})
         for f in faces
     ]
+    refuse_foreign(output, b'"faces"')
     write_json(output, {"format": 1, "faces": rows})

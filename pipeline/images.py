@@ -56,6 +56,10 @@ FLAT = 2.0  # deviation of the pixels' values, of 255, below which an image show
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 DLIB_IN_ARCFACE = (6.2 / 112, 22.5 / 112, 106.7 / 112, 122.5 / 112)
 ARCFACE_IN_DLIB = (-6.2 / 100.5, -22.5 / 100, (112 - 6.2) / 100.5, (112 - 22.5) / 100)
+JPEG_END = b"\xff\xd9"
+WHITES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0, 2.0**31 - 1)  # of 8, 10, 12, 14, 16 and 31 bits
+LARGEST_SHARE = 2.0  # of floats from 0 to 1, with what resampling adds
+BITS_PER_SAMPLE, MAX_SAMPLE_VALUE = 258, 281  # tags of TIFF
 # Not all that Pillow opens: for PostScript, say, it runs an interpreter.
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 
@@ -139,9 +143,9 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
                     raise InputError(f"has {image.width} x {image.height} pixels, too many")
                 if min(image.size) < MIN_SIDE:
                     raise InputError(f"has {image.width} x {image.height} pixels, too few for a face")
-                image.load()
-                ImageOps.exif_transpose(image, in_place=True)
-                return to_rgb(image)
+                whole = load_whole(image, data)
+                ImageOps.exif_transpose(whole, in_place=True)
+                return to_rgb(whole)
         except UnidentifiedImageError:
             raise InputError(kind_not_read(data)) from None
 
@@ -189,12 +193,49 @@ def known_formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
+def load_whole(image: Image.Image, data: bytes) -> Image.Image:
+    """Decode an image opened from the bytes of a file; a JPEG that lacks its end marker alone is whole.
+
+    Raises `OSError` where more is missing: then the last pixels depend on what is put in its place.
+    """
+    try:
+        image.load()
+        return image
+    except OSError:
+        if image.format != "JPEG":
+            raise
+        data = data.removesuffix(JPEG_END[:1])
+        ends = [data + filler * 64 + JPEG_END for filler in (b"", b"\x55", b"\xaa")]
+        decoded = [Image.open(io.BytesIO(end), formats=("JPEG",)) for end in ends]
+        if any(other.tobytes() != decoded[0].tobytes() for other in decoded[1:]):
+            raise
+        return decoded[0]
+
+
+def white_of(image: Image.Image, largest: float) -> float:
+    """The sample that is white in a grey image of more than 8 bits, or of floats, whose largest is given.
+
+    It is what a TIFF says, else the end of the least common depth that holds the largest: cameras write 10
+    or 12 bits into files of 16.
+    """
+    if image.mode == "F" and largest <= LARGEST_SHARE:
+        return 1.0
+    tags = getattr(image, "tag_v2", {})
+    said = [
+        *tags.get(MAX_SAMPLE_VALUE, ()),
+        *(2**bits - 1 for bits in tags.get(BITS_PER_SAMPLE, ()) if bits < 16),
+    ]
+    return min(
+        [white for white in said if white >= largest] or [w for w in WHITES if w >= largest] or [largest]
+    )
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode to RGB: 16 bits scaled to 8, transparency laid on white."""
+    """Any mode to RGB: deeper samples scaled to 8 bits, transparency laid on white."""
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image).astype(np.float64)
-        most = 255.0 if values.max(initial=0) <= 255 else 65535.0
-        return Image.fromarray((values.clip(0, most) * (255 / most)).astype(np.uint8)).convert("RGB")
+        values = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0)
+        white = white_of(image, float(values.max(initial=0)))
+        return Image.fromarray((values.clip(0, white) * (255 / white)).astype(np.uint8)).convert("RGB")
     if "A" in image.mode or "transparency" in image.info:
         rgba = image.convert("RGBA")
         paper = Image.new("RGBA", rgba.size, "white")

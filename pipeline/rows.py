@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
+from common.inputs import refuse_shortened
 from common.profile import trim_heap
 from common.threads import in_threads
 
@@ -26,6 +27,12 @@ def release_pages(array: np.ndarray) -> None:
     """Let the system take back the memory of a memory map; it is read from disk again when needed."""
     if isinstance(array.base, mmap.mmap):
         array.base.madvise(mmap.MADV_DONTNEED)
+
+
+def refuse_if_shortened(rows: object) -> None:
+    """Raise `InputError` where the file of a memory map is shorter than it was."""
+    if isinstance(rows, np.memmap) and rows.filename:
+        refuse_shortened(str(rows.filename))
 
 
 class Numbering:
@@ -77,7 +84,7 @@ def scales(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def unit_blocks(rows: np.ndarray, usable: np.ndarray, size: int = BLOCK_ROWS) -> Iterator[np.ndarray]:
     """The usable rows scaled to length one, float32, in blocks of `size` rows of the file or fewer."""
     for part, block in blocks(rows, size):
-        block = block[usable[part]]
+        block = np.asarray(block[usable[part]], np.float32)
         for scale in scales(block):
             block /= scale
         yield block
@@ -124,11 +131,15 @@ class UnitRows(SourceRows):
         self.source, self.row_of = rows, numbering.row_of
         self.largest, self.length = np.empty((2, len(self.row_of), 1), np.float32)
         for part in slices(len(self.row_of)):
-            self.largest[part], self.length[part] = scales(np.asarray(rows)[self.row_of[part]])
+            self.largest[part], self.length[part] = scales(self._float32(part))
             release_pages(rows)
 
+    def _float32(self, index: np.ndarray | slice) -> np.ndarray:
+        refuse_if_shortened(self.source)
+        return np.asarray(np.asarray(self.source)[self.row_of[index]], np.float32)
+
     def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
-        unit = np.asarray(self.source)[self.row_of[index]]
+        unit = self._float32(index)
         unit /= self.largest[index]
         unit /= self.length[index]
         return unit
@@ -143,6 +154,7 @@ class UsableRows(SourceRows):
     convert: Callable[[np.ndarray], np.ndarray] = lambda rows: rows
 
     def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
+        refuse_if_shortened(self.source)
         return self.convert(np.asarray(self.source)[self.row_of[index]])
 
 
@@ -179,6 +191,7 @@ def release(rows: Rows) -> None:
 def blocks(rows: Rows, size: int = BLOCK_ROWS) -> Iterator[tuple[slice, np.ndarray]]:
     """The rows in order, in blocks of `size` or fewer, each with its place; their memory is given back."""
     for part in slices(len(rows), size):
+        refuse_if_shortened(rows)
         yield part, np.asarray(rows[part])
         release(rows)
 

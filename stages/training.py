@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
+from common.inputs import is_there, require_file
 from common.progress import log
 
 import numpy as np
@@ -29,6 +30,8 @@ from pipeline.training.problems import (
 )
 from stages.judges import new_network
 
+CHECKPOINT_MARK = b"face-cluster checkpoint 1 "
+CARD_MARK = b"# Weights of the graph networks"
 ExamplesOf = Callable[[Problem], Iterator[dict[str, np.ndarray]]]
 
 
@@ -147,13 +150,14 @@ def run_key(args: argparse.Namespace, sets: list[LabelledSet]) -> str:
 
 def load_progress(path: Path, key: str) -> dict[str, Any]:
     """What an earlier, stopped run of the same key had done, or nothing."""
-    if not path.exists():
+    if not is_there(path):
         return {"key": key, "folds": [], "state": None}
-    try:
-        progress = torch.load(path, weights_only=True)
-    except Exception:  # torch.load raises many kinds for a damaged file
-        raise InputError(f"{path}: is no whole checkpoint of training: --restart begins anew") from None
-    if not isinstance(progress, dict) or progress.get("key") != key:
+    require_file(path)
+    head, _, content = path.read_bytes().partition(b"\n")
+    if head != checkpoint_head(content):
+        raise InputError(f"{path}: is no whole checkpoint of training: --restart begins anew")
+    progress = torch.load(io.BytesIO(content), weights_only=True)
+    if progress["key"] != key:
         raise InputError(f"{path}: is of a run with other data or options: --restart begins anew")
     log(f"{path}: going on from there; --restart begins anew")
     return progress
@@ -161,10 +165,16 @@ def load_progress(path: Path, key: str) -> dict[str, Any]:
 
 def save_progress(path: Path, progress: dict[str, Any]) -> None:
     """Write a checkpoint whole or not at all."""
-    content = io.BytesIO()
-    torch.save(progress, content)
+    buffer = io.BytesIO()
+    torch.save(progress, buffer)
     with whole_file(path) as part:
-        part.write_bytes(content.getvalue())  # torch does not say why it cannot write
+        content = buffer.getvalue()
+        part.write_bytes(checkpoint_head(content) + b"\n" + content)  # torch does not say why it cannot write
+
+
+def checkpoint_head(content: bytes) -> bytes:
+    """The first line of a checkpoint: what it is, and the digest of the rest, as torch saves it."""
+    return CHECKPOINT_MARK + hashlib.sha256(content).hexdigest().encode()
 
 
 def model_card(
@@ -172,7 +182,7 @@ def model_card(
 ) -> str:
     """What the weights were trained on, and how well each network does on people it never saw."""
     lines = [
-        "# Weights of the graph networks",
+        CARD_MARK.decode(),
         "",
         f"`{GCND.file_name}` predicts the IoU of a cluster proposal with a true person, and",
         f"`{GCNS.file_name}` whether a face belongs to a cluster. Both take calibrated measures of the",

@@ -70,6 +70,8 @@ def corrections_of(
     `names` are those of the file list, if known. Raises `InputError` where the file contradicts itself,
     or none of its faces is among the rows.
     """
+    if not len(saved.rows):
+        return Corrections(), []
     found = find_faces(saved, features, names)
     called = [name or f"row {row}" for row, name in zip(saved.rows.tolist(), saved.names, strict=True)]
     if len(found) and (found < 0).all():

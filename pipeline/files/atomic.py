@@ -3,11 +3,15 @@
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import InputError
+from common.inputs import is_there
+
+HEAD = 4096  # bytes of a file in which this tool's mark is
 
 
 def part_path(path: Path) -> Path:
@@ -19,9 +23,14 @@ def part_path(path: Path) -> Path:
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path; on success flush it to disk and rename it to `path`.
 
-    When the body raises, the temporary file is removed and an earlier `path` stays as it was.
+    When the body raises, the temporary file is removed and an earlier `path` stays as it was. Raises
+    `InputError` where `path` is a link or no regular file.
     """
+    refuse_irregular(path)
     part = part_path(path)
+    part.unlink(
+        missing_ok=True
+    )  # left by a killed run, or a link that would be followed, or a FIFO that would wait
     try:
         yield part
         flush_to_disk(part)
@@ -30,6 +39,35 @@ def whole_file(path: Path) -> Iterator[Path]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def refuse_irregular(path: Path) -> None:
+    """Raise `InputError` where something that is no regular file, be it a link or a device, is at `path`."""
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path}: is no regular file, so it is not replaced: choose another --output")
+
+
+def refuse_foreign(path: Path, mark: bytes, beside: Path | None = None) -> None:
+    """Raise `InputError` where a file is at `path` that this tool did not write.
+
+    What it wrote has `mark` among its first HEAD bytes, or where that can hold none, among those of the
+    file `beside` it.
+    """
+    refuse_irregular(path)
+    if not is_there(path):
+        return
+    marked = beside or path
+    if marked.is_file():
+        with open(marked, "rb") as file:
+            if mark in file.read(HEAD):
+                return
+    raise InputError(
+        f"{path}: is there and was not written by this command: choose another --output, or move it away"
+    )
 
 
 def refuse_other_than_folder(path: Path) -> None:
@@ -104,11 +142,11 @@ def _old_path(path: Path) -> Path:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder of ours with all in it; a link is unlinked, never followed."""
-    if path.is_symlink():
-        path.unlink()
-    elif path.exists():
+    """Remove a folder of ours with all in it; a link or a file in its place is unlinked, never followed."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def flush_to_disk(path: Path) -> None:

@@ -4,13 +4,25 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
+from common.inputs import is_there, require_file
 
 import numpy as np
 
 from pipeline.files.atomic import digest_file, whole_file
-from pipeline.files.json_object import dump_json, read_json
+from pipeline.files.json_object import (
+    check_fields,
+    dump_json,
+    is_count,
+    is_finite,
+    is_text,
+    list_of,
+    optional,
+    read_json,
+)
 from pipeline.files.text import is_int64, read_text
 from pipeline.groups import MEMBER_DTYPE, OFFSET_DTYPE, Groups
+
+MARK = b'"clusters_sha256"'  # at the head of the JSON beside clusters that this tool wrote
 
 
 def write_clusters(
@@ -29,7 +41,8 @@ def write_clusters(
     wants to see.
     """
     members, offsets = groups.members.tolist(), groups.offsets.tolist()
-    with whole_file(path.with_suffix(".json")) as json_part, whole_file(path) as part:
+    # The JSON gets its name first: clusters without it would be taken for somebody else's.
+    with whole_file(path) as part, whole_file(path.with_suffix(".json")) as json_part:
         with open(part, "w", encoding="ascii", newline="\n") as file:
             for start, end in zip(offsets, offsets[1:], strict=False):
                 file.write(" ".join(map(str, members[start:end])) + "\n")
@@ -77,31 +90,33 @@ def read_cluster_json(clusters_path: Path) -> dict[str, Any] | None:
     Raises `InputError` where it is damaged or belongs to other clusters.
     """
     path = clusters_path.with_suffix(".json")
-    if not path.exists():
+    if not is_there(path):
         return None
     values = read_json(path, PREDICT_COMMAND)
     if values.get("clusters_sha256") != digest_file(clusters_path):
         raise InputError(
             f"{path}: was not made with {clusters_path.name} as it is now: run `{PREDICT_COMMAND}` again"
         )
-    scores = values.get("predicted_iou")
-    if not isinstance(scores, list) or len(scores) != values.get("count") or not all(map(_is_share, scores)):
-        raise InputError(f"{path}: `predicted_iou` is damaged: run `{PREDICT_COMMAND}` again")
-    names = values.setdefault("names", [None] * len(scores))
-    if not isinstance(names, list) or len(names) != len(scores) or not all(map(is_name, names)):
-        raise InputError(f"{path}: `names` is damaged: run `{PREDICT_COMMAND}` again")
-    hidden = values.setdefault("hidden", [])
-    if not isinstance(hidden, list) or not all(type(one) is int and 0 <= one < len(scores) for one in hidden):
+    check_fields(path, values, PREDICT_COMMAND, count=is_count, predicted_iou=list_of(_is_share))
+    values.setdefault("names", [None] * values["count"])
+    values.setdefault("hidden", [])
+    check_fields(path, values, PREDICT_COMMAND, names=list_of(is_name), corrections=optional(is_text))
+    check_fields(path, values, PREDICT_COMMAND, hidden=list_of(is_count))
+    for name in ("predicted_iou", "names"):
+        if len(values[name]) != values["count"]:
+            raise InputError(f"{path}: `{name}` is damaged: run `{PREDICT_COMMAND}` again")
+    if not all(number < values["count"] for number in values["hidden"]):
         raise InputError(f"{path}: `hidden` is damaged: run `{PREDICT_COMMAND}` again")
     return values
 
 
 def is_name(value: Any) -> bool:
+    """Whether it can be the name of a person, or None."""
     return value is None or (isinstance(value, str) and bool(value.strip()))
 
 
 def _is_share(value: Any) -> bool:
-    return isinstance(value, int | float) and 0 <= value <= 1
+    return is_finite(value) and 0 <= value <= 1
 
 
 def refuse_other_rows(path: Path, members: np.ndarray, count: int, whose: Path | str) -> None:
@@ -115,9 +130,8 @@ def refuse_other_rows(path: Path, members: np.ndarray, count: int, whose: Path |
 
 def found_clusters(path: Path) -> dict[str, Any]:
     """The JSON beside clusters that are there and whole, else nothing."""
-    if not path.is_file():
-        return {}
     try:
+        require_file(path)
         return read_cluster_json(path) or {}
     except InputError:
         return {}

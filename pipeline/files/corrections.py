@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
+from common.inputs import require_file
 
 import numpy as np
 
 from pipeline.files.clusters import is_name
-from pipeline.files.json_object import read_json
+from pipeline.files.json_object import is_text, optional, read_json
 
 FORMAT = 2  # 1 knew neither pairs of people nor hidden people nor images that show no face
 SKETCH = 12  # numbers, one byte each, by which a feature is known again
@@ -118,8 +119,7 @@ def read_corrections(path: Path) -> SavedCorrections:
 
     Raises `InputError` where it is missing or damaged.
     """
-    if not path.exists():
-        raise InputError(f"{path}: not found: give --corrections the file that the report saved")
+    require_file(path, "give --corrections the file that the report saved")
     values = read_json(path, "sh run_report.sh")
     try:
         values = _in_this_format(values)
@@ -138,7 +138,7 @@ def read_corrections(path: Path) -> SavedCorrections:
             isinstance(values["network"], dict)
             and len(set(rows)) == len(rows) == len(_rows(rows, may_be_empty=True))
             and set(rows).issuperset(said.rows.tolist())
-            and all(name is None or isinstance(name, str) for name in names)
+            and all(map(optional(is_text), names))
             and all(person.parts and is_name(person.name) for person in people)
             and all(isinstance(person.hidden, bool) for person in people)
             and all(len(sketch) == SKETCH for sketch in sketches)

@@ -15,7 +15,7 @@ from typing import Any
 
 from common.errors import InputError
 
-from pipeline.files.atomic import part_path, refuse_other_than_folder, remove_folder, take_back, whole_file
+from pipeline.files.atomic import part_path, refuse_other_than_folder, remove_folder, whole_file
 from pipeline.files.json_object import read_json
 from pipeline.files.text import read_text
 
@@ -174,7 +174,6 @@ def drop_journal(folder: Path) -> None:
 def refuse_others(folder: Path) -> None:
     """Raise `InputError` where a folder, a file list or a JSON file is there that is not of this stage."""
     refuse_other_than_folder(folder)
-    take_back(folder)
     for path in folder.iterdir() if folder.exists() else ():
         if not CROP_NAME.fullmatch(path.name):
             raise InputError(f"{folder}: holds {path.name}, which is no crop: choose another --output")

@@ -21,7 +21,7 @@ from common.errors import InputError
 
 import numpy as np
 
-from pipeline.files.atomic import flush_to_disk, part_path, whole_file
+from pipeline.files.atomic import flush_to_disk, part_path, refuse_irregular, whole_file
 from pipeline.files.features import FEATURE_DTYPE, is_unreadable_list
 from pipeline.files.image_records import ABSENT, RECORD, image_records_path
 
@@ -129,6 +129,7 @@ class FeatureJournal:
     @staticmethod
     def _opened(place: Path, size: int) -> Any:
         part = part_path(place)
+        refuse_irregular(part)
         file = open(part, "r+b" if part.exists() else "w+b")
         file.truncate(size)
         file.seek(0, os.SEEK_END)

@@ -1,32 +1,64 @@
 """JSON objects on disk, read with one line for whatever is wrong and written whole or not at all."""
 
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
+from common.inputs import require_file
 
 from pipeline.files.atomic import whole_file
+
+Check = Callable[[Any], bool]
 
 
 def read_json(path: Path, made_by: str) -> dict[str, Any]:
     """Read a JSON object; `made_by` is the command to run where the file is missing or damaged."""
-    refuse_special(path, made_by)
+    require_file(path, f"run `{made_by}` first")
     try:
         value = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
-        raise InputError(f"{path}: is no JSON file (truncated?): run `{made_by}` again") from None
+        raise InputError(
+            f"{path}: is no JSON file (truncated?): remove it and run `{made_by}` again"
+        ) from None
     if not isinstance(value, dict):
-        raise InputError(f"{path}: holds no JSON object: run `{made_by}` again")
+        raise InputError(f"{path}: holds no JSON object: remove it and run `{made_by}` again")
     return value
 
 
-def refuse_special(path: Path, made_by: str) -> None:
-    """Raise `InputError` where `path` is no regular file: reading a FIFO or a device might never end."""
-    if not path.exists():
-        raise InputError(f"{path}: not found: run `{made_by}` first")
-    if not path.is_file():
-        raise InputError(f"{path}: is not a regular file: remove it and run `{made_by}`")
+def check_fields(path: Path, value: dict[str, Any], made_by: str, **checks: Check) -> None:
+    """Raise `InputError` naming the first field of the object, read from `path`, that is not sound."""
+    for name, is_sound in checks.items():
+        if not is_sound(value.get(name)):
+            what = "damaged" if name in value else "missing"
+            raise InputError(f"{path}: `{name}` is {what}: run `{made_by}` again")
+
+
+def is_count(value: Any) -> bool:
+    """Whether it is a whole number that a size of something may be."""
+    return type(value) is int and 0 <= value < 1 << 48
+
+
+def is_finite(value: Any) -> bool:
+    """Whether it is a number, neither NaN nor infinite."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
+def is_text(value: Any) -> bool:
+    """Whether it is a string."""
+    return isinstance(value, str)
+
+
+def list_of(is_sound: Check) -> Check:
+    """Whether something is a list of what is sound each."""
+    return lambda value: isinstance(value, list) and all(map(is_sound, value))
+
+
+def optional(is_sound: Check) -> Check:
+    """Whether something is sound or not there."""
+    return lambda value: value is None or is_sound(value)
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

@@ -8,19 +8,25 @@ import numpy as np
 
 from pipeline.files.text import is_int64, read_text
 
+UNKNOWN = -1  # stands for a person that nobody knows
+
 
 def read_labels(path: Path, count: int | None = None) -> np.ndarray:
-    """Read one integer identity a line as int64 (N,); with `count`, N must be that."""
-    lines = read_text(path).splitlines()
-    try:
-        labels = np.array([int(line) for line in lines], np.int64)
-    except (ValueError, OverflowError):
-        number, line = next((i, line) for i, line in enumerate(lines, 1) if not is_int64(line))
-        raise InputError(
-            f"{path}: line {number} is {line[:40]!r}, not an integer: one identity a line"
-        ) from None
-    if not len(labels):
-        raise InputError(f"{path}: holds no label: one integer a line")
-    if count is not None and len(labels) != count:
-        raise InputError(f"{path}: {len(labels)} labels for {count} rows: give one integer a row")
+    """Read one identity a line as int64 (N,); with `count`, N must be that.
+
+    Identities are integers; where a line holds anything else, all are names, and numbered by their order.
+    A line of -1 is UNKNOWN. Blank lines at the end are none. Raises `InputError`.
+    """
+    # Not splitlines(): it also breaks at characters that a name may hold.
+    lines = [line.strip() for line in read_text(path).rstrip().split("\n")]
+    if lines == [""]:
+        raise InputError(f"{path}: holds no label: one identity a line")
+    if "" in lines:
+        raise InputError(f"{path}: line {lines.index('') + 1} is empty: one identity a line, -1 if unknown")
+    if count is not None and len(lines) != count:
+        raise InputError(f"{path}: {len(lines)} labels for {count} rows: give one identity a row")
+    if all(map(is_int64, lines)):
+        return np.array(list(map(int, lines)), np.int64)
+    labels = np.unique(lines, return_inverse=True)[1].astype(np.int64)
+    labels[np.array(lines) == str(UNKNOWN)] = UNKNOWN
     return labels

@@ -1,11 +1,12 @@
 """`super_vertex/`: the affinity graph and the cluster proposals of every round of merging.
 
-Readers check everything they rely on: size, dtype, shape and range. Nothing is ever unpickled.
+Readers check everything they rely on: size, dtype, shape, range, and the digests in the manifest. Nothing is
+ever unpickled.
 """
 
+import hashlib
 import os
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,23 @@ from common.errors import InputError
 
 import numpy as np
 
+from pipeline.files.arrays import head_of, open_array
+from pipeline.files.atomic import digest_file
 from pipeline.files.features import FEATURE_DTYPE, SCAN_ROWS, Features
-from pipeline.files.json_object import read_json, refuse_special, write_json
+from pipeline.files.json_object import (
+    check_fields,
+    is_count,
+    is_finite,
+    is_text,
+    list_of,
+    read_json,
+    write_json,
+)
 from pipeline.groups import MEMBER_DTYPE, OFFSET_DTYPE, Groups
 from pipeline.rows import Numbering, blocks
 
 PROPOSAL_COMMAND = "sh run_proposal.sh"
-SUPER_VERTEX_FORMAT = 2
+SUPER_VERTEX_FORMAT = 3
 SUPER_VERTEX_FILES = ("manifest.json", "neighbors.npy", "similarities.npy", "round_*")
 
 
@@ -93,7 +104,11 @@ def write_rounds(folder: Path, manifest: dict[str, Any], rounds: list[Round], nu
                 "repeats": len(round_.repeats),
             }
         )
-    write_json(folder / "manifest.json", {"format": SUPER_VERTEX_FORMAT, **manifest, "rounds": entries})
+    digests = {str(path.relative_to(folder)): digest_file(path) for path in sorted(folder.rglob("*.npy"))}
+    write_json(
+        folder / "manifest.json",
+        {"format": SUPER_VERTEX_FORMAT, **manifest, "rounds": entries, "sha256": digests},
+    )
 
 
 def _round_arrays(round_: Round, numbering: Numbering) -> dict[str, np.ndarray]:
@@ -121,37 +136,31 @@ def read_super_vertex(path: Path, features: Features) -> SuperVertex:
         raise InputError(
             f"{path}: was made from other features than {features.path}: run `{PROPOSAL_COMMAND}` again"
         )
-    count, k = len(features.rows), manifest.get("k")
-    if not isinstance(k, int) or isinstance(k, bool) or not 0 <= k < max(count, 1):
-        raise InputError(f"{manifest_path}: has no valid `k`: run `{PROPOSAL_COMMAND}` again")
-    _check_calibration(manifest_path, manifest.get("calibration"))
-    neighbors = read_array(path / "neighbors.npy", MEMBER_DTYPE, (count, k), PROPOSAL_COMMAND)
-    similarities = read_array(path / "similarities.npy", FEATURE_DTYPE, (count, k), PROPOSAL_COMMAND)
-    _check_graph(path, neighbors, similarities, features.usable)
-    entries = manifest.get("rounds")
-    if not isinstance(entries, list) or not all(map(_is_round_entry, entries)):
-        raise InputError(f"{manifest_path}: `rounds` is damaged: run `{PROPOSAL_COMMAND}` again")
+    count = len(features.rows)
+    check_fields(
+        manifest_path,
+        manifest,
+        PROPOSAL_COMMAND,
+        k=lambda k: is_count(k) and k < max(count, 1),
+        calibration=_is_calibration,
+        rounds=lambda entries: entries and list_of(_is_round_entry)(entries),
+        sha256=lambda digests: isinstance(digests, dict) and all(map(is_text, digests.values())),
+    )
+    digests, shape = manifest["sha256"], (count, manifest["k"])
+    neighbors = read_array(path / "neighbors.npy", MEMBER_DTYPE, shape, PROPOSAL_COMMAND)
+    similarities = read_array(path / "similarities.npy", FEATURE_DTYPE, shape, PROPOSAL_COMMAND)
+    _check_graph(path, neighbors, similarities, features.usable, digests)
     rounds: list[Round] = []
-    for entry in entries:
-        rounds.append(
-            _read_round(
-                path / entry["name"], entry, features.numbering, sum(len(r.proposals) for r in rounds)
-            )
-        )
+    for entry in manifest["rounds"]:
+        earlier = sum(len(round_.proposals) for round_ in rounds)
+        rounds.append(_read_round(path / entry["name"], entry, features.numbering, earlier, digests))
     return SuperVertex(path, manifest, neighbors, similarities, rounds)
 
 
 def read_array(path: Path, dtype: np.dtype, shape: tuple[int | None, ...], made_by: str) -> np.ndarray:
     """Memory-map a .npy file and check dtype and shape (None: any length)."""
-    refuse_special(path, made_by)
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError):
-        try:  # an empty array cannot be mapped
-            array = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError):
-            raise InputError(f"{path}: is no whole .npy array: run `{made_by}` again") from None
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != len(shape):
+    array = open_array(path, made_by)
+    if array.dtype != dtype or array.ndim != len(shape):
         raise InputError(f"{path}: is not {dtype} with {len(shape)} dimensions: run `{made_by}` again")
     if any(want is not None and got != want for got, want in zip(array.shape, shape, strict=True)):
         raise InputError(f"{path}: shape is {array.shape}, not {shape}: run `{made_by}` again")
@@ -161,28 +170,41 @@ def read_array(path: Path, dtype: np.dtype, shape: tuple[int | None, ...], made_
 def _is_round_entry(entry: Any) -> bool:
     return (
         isinstance(entry, dict)
-        and isinstance(entry.get("name"), str)
+        and is_text(entry.get("name"))
         and re.fullmatch(r"round_\d{3,}", entry["name"]) is not None
-        and isinstance(entry.get("hierarchy"), str)
-        and _is_finite(entry.get("threshold"))
+        and is_text(entry.get("hierarchy"))
+        and is_finite(entry.get("threshold"))
     )
 
 
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+def _is_calibration(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"middle", "spread"}
+        and all(map(is_finite, value.values()))
+        and value["spread"] > 0
+    )
 
 
-def _check_calibration(path: Path, calibration: Any) -> None:
-    values = calibration if isinstance(calibration, dict) else {}
-    middle, spread = values.get("middle"), values.get("spread")
-    if not (_is_finite(middle) and _is_finite(spread) and values["spread"] > 0):
-        raise InputError(f"{path}: `calibration` is damaged: run `{PROPOSAL_COMMAND}` again")
+def _check_digest(folder: Path, name: str, digest: str, digests: dict[str, str]) -> None:
+    """Raise `InputError` where the manifest has another digest of a file of the folder, or none."""
+    if digests.get(name) != digest:
+        raise InputError(f"{folder / name}: is not as it was written: run `{PROPOSAL_COMMAND}` again")
 
 
-def _check_graph(path: Path, neighbors: np.ndarray, similarities: np.ndarray, usable: np.ndarray) -> None:
+def _check_graph(
+    path: Path,
+    neighbors: np.ndarray,
+    similarities: np.ndarray,
+    usable: np.ndarray,
+    digests: dict[str, str],
+) -> None:
+    """Check values and digests of the graph, in one pass over each of its arrays."""
     if not neighbors.size:
         return
+    digest = hashlib.sha256(head_of(path / "neighbors.npy", neighbors))
     for part, near in blocks(neighbors, SCAN_ROWS):
+        digest.update(near.data)
         here = usable[part]
         if near.max() >= len(usable) or near.min() < -1 or not usable[near[near >= 0]].all():
             raise InputError(
@@ -192,19 +214,27 @@ def _check_graph(path: Path, neighbors: np.ndarray, similarities: np.ndarray, us
             raise InputError(
                 f"{path / 'neighbors.npy'}: does not fit the readable rows: run `{PROPOSAL_COMMAND}` again"
             )
+    _check_digest(path, "neighbors.npy", digest.hexdigest(), digests)
+    digest = hashlib.sha256(head_of(path / "similarities.npy", similarities))
     for _, cosines in blocks(similarities, SCAN_ROWS):
+        digest.update(cosines.data)
         if not (np.abs(cosines) < 1.01).all():
             raise InputError(
                 f"{path / 'similarities.npy'}: holds what is no cosine: run `{PROPOSAL_COMMAND}` again"
             )
+    _check_digest(path, "similarities.npy", digest.hexdigest(), digests)
 
 
-def _read_round(folder: Path, entry: dict[str, Any], numbering: Numbering, earlier: int) -> Round:
+def _read_round(
+    folder: Path, entry: dict[str, Any], numbering: Numbering, earlier: int, digests: dict[str, str]
+) -> Round:
     members = np.asarray(read_array(folder / "members.npy", MEMBER_DTYPE, (None,), PROPOSAL_COMMAND))
     offsets = np.asarray(read_array(folder / "offsets.npy", OFFSET_DTYPE, (None,), PROPOSAL_COMMAND))
     repeats = np.asarray(read_array(folder / "repeats.npy", OFFSET_DTYPE, (None,), PROPOSAL_COMMAND))
-    sound = len(offsets) and offsets[0] == 0 and offsets[-1] == len(members) and (np.diff(offsets) > 1).all()
-    if not sound:
+    for name in ("members.npy", "offsets.npy", "repeats.npy"):
+        _check_digest(folder.parent, f"{folder.name}/{name}", digest_file(folder / name), digests)
+    in_file = len(offsets) and offsets.min() == offsets[0] == 0 and offsets.max() == len(members)
+    if not (in_file and offsets[-1] == len(members) and (np.diff(offsets) > 1).all()):
         raise InputError(
             f"{folder / 'offsets.npy'}: does not fit members.npy: run `{PROPOSAL_COMMAND}` again"
         )

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from common.errors import InputError
+from common.inputs import require_file
 
 import numpy as np
 
@@ -22,12 +23,7 @@ def read_text(path: Path) -> str:
 
 def read_text_bytes(path: Path) -> bytes:
     """The bytes of a text file; `InputError` where it is missing or no regular file."""
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, not a text file: give the path of a file")
-    if not path.exists():
-        raise InputError(f"{path}: not found: check the path")
-    if not path.is_file():
-        raise InputError(f"{path}: is not a regular file: give the path of a text file")
+    require_file(path)
     try:
         return path.read_bytes()
     except PermissionError:

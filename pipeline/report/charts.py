@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pipeline.files.labels import UNKNOWN
 from pipeline.groups import Groups
 from pipeline.judging.measures import NONE
 from pipeline.metrics import best_iou, ranked_pairs
@@ -40,10 +41,20 @@ def draw_charts(
     if predicted_iou is not None:
         predicted = np.array(predicted_iou)
         charts.append(draw_predicted(folder, groups, predicted))
-        if labels is not None:
+        if labels is not None and (labels[groups.members] != UNKNOWN).any():
+            groups, predicted = of_known_people(groups, predicted, labels)
             charts.append(draw_predicted_against_true(folder, groups, predicted, labels))
             charts.append(draw_ranking(folder, groups, predicted, labels))
     return charts
+
+
+def of_known_people(groups: Groups, predicted: np.ndarray, labels: np.ndarray) -> tuple[Groups, np.ndarray]:
+    """The groups without faces of unknown people, and what is predicted of those that are left."""
+    known = labels[groups.members] != UNKNOWN
+    sizes = np.add.reduceat(known.astype(np.int64), groups.offsets[:-1])
+    kept = sizes > 0
+    offsets = np.concatenate([[0], np.cumsum(sizes[kept])])
+    return Groups(groups.members[known], offsets), predicted[kept]
 
 
 def draw_sizes(folder: Path, groups: Groups) -> Chart:

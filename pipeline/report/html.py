@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pipeline.files.atomic import (
     digest_file,
     part_path,
+    refuse_irregular,
     refuse_other_than_folder,
     remove_folder,
     whole_file,
@@ -52,7 +53,9 @@ def refuse_other_folder(output: Path) -> None:
     refuse_other_than_folder(output)
     if not output.exists():
         return
-    page = output / PAGE
+    page, thumbnails = output / PAGE, output / THUMBNAILS
+    refuse_irregular(page)
+    refuse_other_than_folder(thumbnails)
     ours = (PAGE, part_path(page).name, THUMBNAILS)
     other = [path for path in output.iterdir() if path.name not in ours and not DATA.fullmatch(path.name)]
     if other or (page.exists() and GENERATOR not in page.read_text("utf-8", "replace")[:1000]):

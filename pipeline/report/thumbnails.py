@@ -11,7 +11,7 @@ from common.threads import in_threads
 import numpy as np
 from PIL import Image
 
-from pipeline.files.atomic import part_path
+from pipeline.files.atomic import part_path, refuse_other_than_folder
 from pipeline.files.filelist import FileList
 from pipeline.images import read_image
 
@@ -47,9 +47,12 @@ def make_thumbnail(job: tuple[Path, Path]) -> bool:
         return False
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     place.parent.mkdir(parents=True, exist_ok=True)
+    refuse_other_than_folder(place.parent)
+    part = part_path(place)
+    part.unlink(missing_ok=True)  # a link would be followed, a FIFO would wait
     # Not flushed to disk as other results are: that takes longer than making it again.
-    image.save(part_path(place), "JPEG", quality=QUALITY)
-    part_path(place).replace(place)
+    image.save(part, "JPEG", quality=QUALITY)
+    part.replace(place)
     return True
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.calibration import calibrate_to_impostors
 from pipeline.defaults import NEIGHBORS
 from pipeline.files.features import read_features
-from pipeline.files.labels import read_labels
+from pipeline.files.labels import UNKNOWN, read_labels
 from pipeline.files.proposals import Round
 from pipeline.groups import single_faces, take_groups
 from pipeline.judging.cluster import Predict, score_rounds
@@ -56,20 +56,21 @@ class Problem:
 
 
 def read_set(features_path: Path, labels_path: Path, dim: int | None, folds: int) -> LabelledSet:
-    """Read one feature space; rows that could not be read are left out.
+    """Read one feature space; rows that could not be read, or of unknown people, are left out.
 
     Raises `InputError` where MIN_PEOPLE or two for each fold do not have two images.
     """
     features = read_features(features_path, dim)
     labels = read_labels(labels_path, len(features.rows))
-    people = int((np.unique(labels[features.usable], return_counts=True)[1] > 1).sum())
+    known = features.usable & (labels != UNKNOWN)
+    people = int((np.unique(labels[known], return_counts=True)[1] > 1).sum())
     least = max(MIN_PEOPLE, 2 * folds)
     if people < least:
         raise InputError(
             f"{labels_path}: {people} people have two images or more, too few to train on in {folds} folds: "
             f"give labels of {least} at least"
         )
-    return LabelledSet(features_path, np.asarray(features.rows[features.usable]), labels[features.usable])
+    return LabelledSet(features_path, np.asarray(features.rows[known], np.float32), labels[known])
 
 
 def divide_people(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:

@@ -53,6 +53,15 @@ def test_networks_come_back_and_their_mean_is_the_prediction(tmp_path, network_c
     np.testing.assert_allclose(found, np.mean(alone, axis=0), rtol=1e-5)
 
 
+def test_the_same_networks_are_the_same_bytes_each_time(tmp_path, network_class):
+    path, written = tmp_path / network_class.file_name, set()
+    for _ in range(30):  # the library draws an order each time
+        save_networks(path, networks_of(network_class))
+        written.add(path.read_bytes())
+    assert len(written) == 1
+    assert load_file(path)["1.head.0.bias"].equal(networks_of(network_class)[1].state_dict()["head.0.bias"])
+
+
 def test_proposals_do_not_see_one_another(network_class):
     predict = predictor(networks_of(network_class))
     both = Inputs()

@@ -72,6 +72,11 @@ def test_the_loss_on_unseen_proposals_falls(network_class, monkeypatch):
     assert losses[-1][1] < 0.9 * losses[0][1]
 
 
+@pytest.mark.parametrize("epochs", [1, 9, 10, 11, 21])
+def test_any_number_of_epochs_trains_small_data(epochs):
+    assert [epoch for epoch, _ in train(new_network(GCND), epochs)][:1] == [0]
+
+
 def test_a_resumed_training_ends_in_the_same_weights(monkeypatch):
     monkeypatch.setattr(training, "NODES_A_BATCH", 100)
     whole, states = new_network(GCND), []

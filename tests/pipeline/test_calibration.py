@@ -35,6 +35,14 @@ def test_order_of_the_rows_does_not_matter():
     assert calibrate_to_impostors(shuffled) == calibrate_to_impostors(unit)
 
 
+def test_rows_that_are_nearly_equal_have_a_spread():
+    rows = np.tile(np.random.default_rng(0).standard_normal(32), (33, 1)).astype(np.float32)
+    rows[0, 0] *= 1 + 1e-6
+    unit = unit_rows(rows, np.ones(33, bool))
+    found = calibrate_to_impostors(unit)
+    assert found.middle == pytest.approx(1, abs=1e-5) and found.spread > 0
+
+
 def test_equal_rows_and_a_single_row_have_a_spread():
     same = np.tile(np.float32([[0.6, 0.8]]), (5, 1))
     assert calibrate_to_impostors(same).spread > 0

@@ -126,3 +126,46 @@ def test_a_box_beyond_the_image_is_black_there(tmp_path):
     assert (face[:130] == 255).all() and (face[-10:] == 0).all()
     smaller = read_face(tmp_path / "white.png", 112, WHOLE)
     assert smaller.shape == (112, 112, 3)
+
+
+@pytest.mark.parametrize("largest", [255, 1023, 4095, 16383, 65535])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_grey_of_any_depth_is_read_alike(tmp_path, largest, suffix):
+    ramp = np.tile(np.linspace(0, 1, 64), (64, 1))
+    Image.fromarray(np.rint(ramp * largest).astype(np.uint16)).save(tmp_path / f"deep.{suffix}")
+    found = np.asarray(read_image(tmp_path / f"deep.{suffix}"))[..., 0]
+    np.testing.assert_allclose(found, 255 * ramp, atol=1.3)
+
+
+def test_a_tiff_that_says_its_depth_is_scaled_by_it(tmp_path):
+    dark = np.tile(np.rint(np.linspace(0, 200, 64)), (64, 1)).astype(np.uint16)
+    Image.fromarray(dark).save(tmp_path / "deep.tif", tiffinfo={281: 1023})
+    np.testing.assert_allclose(
+        np.asarray(read_image(tmp_path / "deep.tif"))[..., 0], dark / 1023 * 255, atol=1.01
+    )
+
+
+@pytest.mark.parametrize("largest", [1.0, 1.02, 255.0, 65535.0])
+def test_floats_are_read_by_their_range(tmp_path, largest):
+    ramp = np.tile(np.linspace(0, 1, 64), (64, 1))
+    values = (ramp * largest).astype(np.float32)
+    values[0, :4] = [np.nan, np.inf, -np.inf, -1]
+    Image.fromarray(values).save(tmp_path / "float.tif")
+    found = np.asarray(read_image(tmp_path / "float.tif"))[..., 0]
+    np.testing.assert_allclose(found[1:], 255 * ramp[1:], atol=6 if largest == 1.02 else 1.01)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True, "quality": 95}])
+def test_a_jpeg_that_lacks_its_end_marker_alone_is_whole(tmp_path, options):
+    rng = np.random.default_rng(0)
+    for size in ((64, 48), (112, 112), (261, 199)):
+        noise = Image.fromarray(rng.integers(0, 255, (20, 24, 3), np.uint8)).resize(size)
+        noise.save(tmp_path / "whole.jpg", **options)
+        data = (tmp_path / "whole.jpg").read_bytes()
+        whole = read_image(tmp_path / "whole.jpg").tobytes()
+        for missing in (1, 2):
+            (tmp_path / "cut.jpg").write_bytes(data[:-missing])
+            assert read_image(tmp_path / "cut.jpg").tobytes() == whole
+        for missing in (8, 100, 400):
+            (tmp_path / "cut.jpg").write_bytes(data[:-missing])
+            assert "damaged" in refused(tmp_path / "cut.jpg")

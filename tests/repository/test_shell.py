@@ -148,7 +148,7 @@ def test_the_detectors_package_is_installed_without_what_it_depends_on(checkout)
     assert "requirements-detector.txt" in lines[2]
 
 
-def test_a_set_up_that_was_killed_is_started_anew(checkout, start_process):
+def test_a_set_up_that_was_killed_goes_on_and_nothing_is_removed(checkout, start_process):
     running = start_process(
         ["sh", checkout.path / "run_evaluate.sh"],
         env=checkout.environment(PIP_WAITS="yes"),
@@ -163,20 +163,39 @@ def test_a_set_up_that_was_killed_is_started_anew(checkout, start_process):
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
 
-    left = checkout.venv / "left by the killed set-up"
-    left.touch()
+    (checkout.venv / "kept").touch()
+    (checkout.path / "requirements-dev.txt").write_text("# none\n")
+    (checkout.venv / "unfinished").write_text(f"{os.getpid()}\nrequirements-dev.txt\n")  # an id in use
     result = checkout.run()
     assert (result.returncode, result.stdout) == (0, "[]\n")
-    assert "cut short" in result.stderr
-    assert not left.exists()
+    assert "cut short: installing requirements-dev.txt once more" in result.stderr
+    assert (checkout.venv / "kept").exists() and not (checkout.venv / "unfinished").exists()
+    cut, wanted = checkout.pip_log.read_text().splitlines()[-2:]
+    assert "requirements-dev.txt --force-reinstall" in cut
+    assert "requirements.txt" in wanted and "--force-reinstall" not in wanted
 
 
-def test_an_environment_whose_python_is_gone_is_made_anew(checkout):
+@pytest.mark.parametrize(
+    ("python", "words"),
+    [
+        (None, "holds no bin/python"),
+        ("#!/bin/sh\necho 'Fatal: no encodings' >&2\nexit 1\n", "does not start (Fatal: no encodings)"),
+        ("#!/bin/sh\ncase $2 in *exit*) exit 1;; esac\necho is of Python 3.8\n", "is of Python 3.8"),
+    ],
+    ids=["gone", "broken", "old"],
+)
+def test_an_environment_that_is_of_no_use_is_told_of_and_kept(checkout, python, words):
     checkout.run()
-    (checkout.venv / "bin" / "python").unlink()
+    (checkout.venv / "kept").touch()
+    if python is None:
+        (checkout.venv / "bin" / "python").unlink()
+    else:
+        write_program(checkout.venv / "bin" / "python", python)
+    before = sorted(checkout.venv.rglob("*"))
     result = checkout.run()
-    assert (result.returncode, result.stdout) == (0, "[]\n")
-    assert "making it anew" in result.stderr
+    assert (result.returncode, result.stdout) == (4, "")
+    assert len(result.stderr.splitlines()) == 1 and words in result.stderr
+    assert sorted(checkout.venv.rglob("*")) == before
 
 
 def test_an_environment_the_user_made_is_kept(checkout):
@@ -237,6 +256,32 @@ def test_a_users_python_that_lacks_packages_is_named_with_the_remedy(checkout, t
     assert result.returncode == 4
     assert "lacks faiss, torch: run" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_python_that_the_system_manages_is_not_installed_into(checkout, tmp_path):
+    (checkout.path / "requirements.txt").write_text("not-to-be-found\n")
+    (tmp_path / "lib" / "EXTERNALLY-MANAGED").parent.mkdir()
+    (tmp_path / "lib" / "EXTERNALLY-MANAGED").touch()
+    managed = f"""#!/bin/sh
+case $2 in
+*EXTERNALLY*) shift; set -- -c "import sys, sysconfig
+sys.prefix = sys.base_prefix
+sysconfig.get_path = lambda name: '{tmp_path / "lib"}'
+$1" ;;
+esac
+exec {sys.executable} "$@"
+"""
+    write_program(checkout.bin / "managed", managed)
+    result = checkout.run(PYTHON="managed")
+    assert result.returncode == 4 and len(result.stderr.splitlines()) == 1
+    assert "lacks not_to_be_found: unset PYTHON" in result.stderr and "pip install" not in result.stderr
+
+
+@pytest.mark.parametrize("script", ["run_evaluate.sh", "run_predict.sh"])
+def test_the_stages_find_their_modules_whatever_is_set(run_script, script):
+    result = run_script(script, "--help", env={"PYTHON": sys.executable, "PYTHONSAFEPATH": "1"})
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"usage: {script}")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ def test_help_and_wrong_options_load_nothing_heavy(script):
 @pytest.mark.parametrize(
     ("script", "arguments"),
     [
+        ("align", ["none"]),
         ("extract", ["none.txt"]),
         ("proposal", ["--features", "none.bin"]),
         ("predict", ["--features", "none.bin"]),

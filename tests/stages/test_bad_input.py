@@ -14,10 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, Ended
+from conftest import REPOSITORY, Ended, draw_images
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
+
+from pipeline.files.atomic import digest_file, part_path
+from pipeline.training.problems import read_set
 
 USAGE, INPUT, ENVIRONMENT = 2, 3, 4
 PROPOSAL, PREDICT = ("proposal",), ("predict", "--output", "new.txt")
@@ -54,9 +57,13 @@ def truncate(path, count=7):
 
 
 def replace_array(path, change):
+    """Another array with its digest in the manifest, so that its values must be looked at."""
+
     def apply():
-        array = np.load(path)
-        np.save(path, change(array))
+        np.save(path, change(np.load(path)))
+        digests = json.loads(Path("super_vertex/manifest.json").read_text())["sha256"]
+        digests[str(Path(path).relative_to("super_vertex"))] = digest_file(Path(path))
+        edit_json("super_vertex/manifest.json", sha256=digests)
 
     return apply
 
@@ -65,6 +72,17 @@ def changed(array, place, value):
     array = array.copy()
     array[place] = value
     return array
+
+
+def damage(path, back=1):
+    """Change the lowest bit of a byte of the last value."""
+
+    def apply():
+        data = bytearray(Path(path).read_bytes())
+        data[-4 * back] ^= 1
+        Path(path).write_bytes(data)
+
+    return apply
 
 
 FEATURES = {
@@ -86,7 +104,7 @@ FEATURES = {
         "feature.json: is not a regular file",
     ),
     "json a list": (lambda: Path("feature.json").write_text("[]"), "holds no JSON object"),
-    "json without dim": (lambda: edit_json("feature.json", dim=None), "has no valid `dim`"),
+    "json without dim": (lambda: edit_json("feature.json", dim=None), "`dim` is damaged"),
     "json of another dim": (lambda: edit_json("feature.json", dim=32), "rows but feature.json says"),
     "json is deep": (lambda: Path("feature.json").write_text("[" * 100_000), "is no JSON file"),
     "no json and no dim": (lambda: os.remove("feature.json"), "give its row length with --dim"),
@@ -118,7 +136,7 @@ PROPOSALS = {
     "no manifest": (lambda: os.remove("super_vertex/manifest.json"), "manifest.json: not found"),
     "manifest truncated": (truncate("super_vertex/manifest.json"), "is no JSON file"),
     "another format": (lambda: edit_json("super_vertex/manifest.json", format=99), "format is not"),
-    "no k": (lambda: edit_json("super_vertex/manifest.json", k=None), "has no valid `k`"),
+    "no k": (lambda: edit_json("super_vertex/manifest.json", k=None), "`k` is damaged"),
     "another k": (lambda: edit_json("super_vertex/manifest.json", k=3), "neighbors.npy: shape is"),
     "no calibration": (lambda: edit_json("super_vertex/manifest.json", calibration=None), "`calibration`"),
     "a calibration of NaN": (
@@ -129,7 +147,10 @@ PROPOSALS = {
         lambda: (os.remove("super_vertex/neighbors.npy"), os.mkfifo("super_vertex/neighbors.npy")),
         "neighbors.npy: is not a regular file",
     ),
-    "rounds damaged": (lambda: edit_json("super_vertex/manifest.json", rounds=[3]), "`rounds` is damaged"),
+    "rounds damaged": (
+        lambda: edit_json("super_vertex/manifest.json", rounds=[3]),
+        "`rounds` is damaged",
+    ),
     "a path out of the folder": (
         lambda: edit_json(
             "super_vertex/manifest.json", rounds=[{"name": "../x", "hierarchy": "a", "threshold": 1}]
@@ -165,6 +186,27 @@ PROPOSALS = {
     "offsets do not fit": (
         replace_array(f"{ROUND}/offsets.npy", lambda array: changed(array, -1, 10**9)),
         "does not fit members.npy",
+    ),
+    "offsets that overflow": (
+        replace_array(
+            f"{ROUND}/offsets.npy", lambda array: np.insert(array, 1, [2**63 - 1, -(2**63) + 5, -(2**62)])
+        ),
+        "does not fit members.npy",
+    ),
+    "another value": (damage(f"{ROUND}/members.npy"), "members.npy: is not as it was written"),
+    "another cosine": (damage("super_vertex/similarities.npy"), "similarities.npy: is not as it was written"),
+    "another neighbor": (damage("super_vertex/neighbors.npy", 2), "neighbors.npy: is not as it was written"),
+    "an archive in the place of an array": (
+        lambda: Path(f"{ROUND}/members.npy").write_bytes(b"PK\x03\x04" + bytes(99)),
+        "is no whole .npy array",
+    ),
+    "no rounds": (
+        lambda: edit_json("super_vertex/manifest.json", rounds=[]),
+        "`rounds` is damaged",
+    ),
+    "a calibration of more": (
+        lambda: edit_json("super_vertex/manifest.json", calibration={"middle": 0, "spread": 1, "more": 1}),
+        "`calibration`",
     ),
     "repeat out of range": (
         replace_array(f"{ROUND}/repeats.npy", lambda array: np.array([10**6])),
@@ -277,8 +319,8 @@ LABELS = {
     "missing": (None, "labels.txt: not found"),
     "empty": (b"", "holds no label"),
     "too few": (b"0\n1\n", "2 rows"),
-    "words": (b"anna\nbert\n", "line 1"),
-    "too large": (b"99999999999999999999\n", "line 1"),
+    "an empty line": (b"anna\n\nbert\n", "line 2 is empty"),
+    "unknown alone": (b"-1\n" * 202, "every person is unknown"),
     "binary": (bytes(20), "labels.txt"),
 }
 
@@ -461,6 +503,129 @@ def test_a_folder_of_other_things_is_not_replaced(made, stage):
     assert Path("photos/mine.jpg").exists()
 
 
+LABELS_AND_CARD = {"labels.txt": "0\n1\n", "README.md": "# My project\n", "notes.json": "{}"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("predict", "--output", "labels.txt"), "labels.txt"),
+        (("predict", "--output", "notes"), "notes.json"),
+        (("predict", "--output", "README.md"), "README.md"),
+        (("predict", "--output", "super_vertex/manifest.txt"), "manifest.json"),
+        (("predict", "--output", "super_vertex/neighbors.npy"), "neighbors.npy"),
+        (("predict", "--output", "net/gcn_d.safetensors", "--weights", "net"), "gcn_d.safetensors"),
+        (("predict", "--output", "images/3.jpg"), "3.jpg"),
+        (("predict", "--output", "/dev/stdout"), "/dev/stdout"),
+        (("export", "--to", "csv", "--output", "images/list.txt"), "list.txt"),
+        (("export", "--to", "csv", "--output", "images/3.jpg"), "3.jpg"),
+        (("export", "--to", "csv", "--output", "README.md"), "README.md"),
+        (("export", "--to", "json", "--output", "feature.json"), "feature.json"),
+        (("export", "--to", "json", "--output", "super_vertex/manifest.json"), "manifest.json"),
+        (("export", "--to", "json", "--output", "/dev/stdout"), "/dev/stdout"),
+        (("train", "--set", "feature.bin", "people.txt", "--output", "../work"), "README.md"),
+        (("train", "--set", "feature.bin", "people.txt", "--output", "theirs", "--restart"), "checkpoint.pt"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_a_stage_did_not_write_it_does_not_replace(made, stage, arguments, named):
+    draw_images(made)
+    shutil.copytree(REPOSITORY / "weights", "net")
+    Path("theirs").mkdir()
+    Path("theirs/checkpoint.pt").write_bytes(bytes(100))
+    Path("people.txt").write_text("".join(f"{row % 20}\n" for row in range(202)))
+    for name, text in LABELS_AND_CARD.items():
+        Path(name).write_text(text)
+    before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    ended = stage(*arguments)
+    assert ended.code in (USAGE, INPUT), ended
+    refused(ended, ended.code, named)
+    assert {path: path.read_bytes() for path in made.rglob("*") if path.is_file()} == before
+
+
+def test_what_a_stage_wrote_it_replaces(made, stage):
+    draw_images(made)
+    before = Path("clusters.txt").read_bytes()
+    os.truncate("clusters.json", 150)  # damaged, but known
+    assert stage("predict").code == 0 and Path("clusters.txt").read_bytes() == before
+    for kind in ("csv", "json"):
+        for _ in range(2):
+            assert stage("export", "--to", kind).code == 0
+
+
+@pytest.mark.parametrize("command", ["predict", "report"])
+def test_corrections_that_say_nothing_change_nothing(made, stage, command):
+    draw_images(made)
+    said = {"format": 1, "network": {}, "faces": [], "people": [], "apart": []}
+    Path("corrections.json").write_text(json.dumps(said))
+    before = Path("clusters.txt").read_bytes()
+    assert stage(command, "--corrections", "corrections.json").code == 0
+    assert Path("clusters.txt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("plant", "words"),
+    [
+        (lambda: os.mkfifo("report/index.html"), "report/index.html: is no regular file"),
+        (
+            lambda: Path("report/index.html").symlink_to("../mine.txt"),
+            "report/index.html: is no regular file",
+        ),
+        (
+            lambda: Path("report/thumbs").symlink_to("../outside"),
+            "report/thumbs: is not a folder of this tool",
+        ),
+    ],
+    ids=["fifo", "link", "thumbnails"],
+)
+def test_what_is_planted_in_a_report_is_not_followed(made, stage, plant, words):
+    draw_images(made)
+    Path("report").mkdir()
+    Path("outside").mkdir()
+    Path("mine.txt").write_text("mine")
+    plant()
+    refused(stage("report"), INPUT, words)
+    assert list(Path("outside").iterdir()) == [] and Path("mine.txt").read_text() == "mine"
+
+
+def test_links_at_the_places_of_parts_are_not_followed(made, stage):
+    draw_images(made)
+    Path("mine.txt").write_text("mine")
+    for place in (".clusters.txt.part", ".clusters.json.part"):
+        Path(place).symlink_to("mine.txt")
+    assert stage("predict", "--restart").code == 0
+    assert stage("report").code == 0
+    thumbnail = next(Path("report/thumbs").glob("*/*.jpg"))
+    part_path(thumbnail).symlink_to(made / "mine.txt")
+    thumbnail.unlink()
+    Path("report/.index.html.part").symlink_to("../mine.txt")
+    assert stage("report").code == 0
+    assert thumbnail.is_file() and Path("mine.txt").read_text() == "mine"
+
+
+def test_the_first_line_says_what_was_read(made, stage):
+    for options in ((), ("--k", "7")):
+        assert stage("proposal", *options).out.startswith("feature.bin: 202 rows x 64, float32\n")
+
+
+def test_npy_features_give_the_same_people(made, stage):
+    rows, before = np.fromfile("feature.bin", "<f4").reshape(-1, 64), Path("clusters.txt").read_bytes()
+    for kind in ("<f4", "<f8"):
+        np.save("people.npy", rows.astype(kind))
+        options = ("--features", "people.npy", "--proposals", "sv")
+        assert stage("proposal", *options[:2], "--output", "sv").code == 0
+        assert stage("predict", *options, "--output", "new.txt").code == 0
+        assert Path("new.txt").read_bytes() == before
+
+
+def test_training_leaves_unknown_people_out(made, stage):
+    Path("people.txt").write_text("".join(f"{row % 20 if row < 150 else -1}\n" for row in range(202)))
+    Path("one.txt").write_text("-1\n" * 202)
+    refused(stage("train", "--set", "feature.bin", "one.txt"), INPUT, "one.txt: 0 people")
+    found = read_set(Path("feature.bin"), Path("people.txt"), None, 2)
+    assert found.labels.min() >= 0 and len(found.labels) in (149, 150)
+
+
 def test_names_cannot_command_the_terminal(made, stage):
     name = "\x1b[2Jred\nline\udcff"
     refused(stage("proposal", "--features", name), INPUT, r"\x1b[2Jred line\udcff: not found")
@@ -485,7 +650,7 @@ def test_weights_of_no_numbers(made, stage, case):
 def test_weights_that_are_a_fifo(made, stage):
     Path("net").mkdir()
     os.mkfifo("net/gcn_d.safetensors")
-    refused(stage(*PREDICT, "--weights", "net"), INPUT, "net/gcn_d.safetensors: not found")
+    refused(stage(*PREDICT, "--weights", "net"), INPUT, "net/gcn_d.safetensors: is not a regular file")
 
 
 def test_a_link_or_a_file_in_the_place_of_the_proposals_stays(made, stage):

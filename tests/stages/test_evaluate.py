@@ -41,13 +41,26 @@ def test_rows_in_no_cluster_are_reported_and_counted_as_their_own(run_script, wr
     assert numbers(pairwise) == [100.0, 33.33, 50.0]
 
 
+def test_names_are_identities_and_unknown_people_are_not_scored(run_script, write):
+    write("clusters.txt", "0 1 2 3 5\n4\n")
+    write("labels.txt", "Ann\nAnn\nAnn\nBob B.\nBob B.\n-1\n\n")
+    result = run_script("run_evaluate.sh", "clusters.txt", "labels.txt")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0] == "5 rows, 2 people, 2 clusters"
+    assert lines[1] == "1 rows of unknown people are not scored"
+    assert numbers(lines[3]) == [50.0, 75.0, 60.0]  # as without the row that is not known
+    assert numbers(lines[4]) == [70.0, 80.0, 74.67]
+
+
 @pytest.mark.parametrize(
     ("clusters", "labels", "words"),
     [
         ("0 5\n", "1\n1\n", "holds row 5 but labels.txt has 2 rows"),
         ("0 1\n1\n", "1\n1\n", "row 1 stands in two clusters"),
         ("0 x\n", "1\n1\n", "line 1 holds something other than row ids"),
-        ("0 1\n", "1\nann\n", "line 2 is 'ann', not an integer"),
+        ("0 1\n", "1\n\nann\n", "line 2 is empty"),
+        ("0 1\n", "-1\n-1\n", "every person is unknown"),
         ("0 1\n", "", "holds no label"),
         ("", "1\n", "clusters.txt: line 1 is empty"),
     ],

@@ -7,6 +7,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from pipeline.exports import as_file_name
+
 NAMES = ["a/face.jpg", "b/face.jpg", 'a/=1+2,"x".jpg', "b/ü 名.jpg", "a/gone unread.jpg", "b/-lone.jpg"]
 CLUSTERS = "0 1 3\n2\n5\n"
 
@@ -120,6 +122,36 @@ def test_a_name_is_no_formula(export, work):
     assert export("--to", "csv").returncode == 0
     with open(work / "export.csv", encoding="utf-8", newline="") as file:
         assert [line[3] for line in csv.reader(file)][1:] == ["'=1+1"] * 3 + ["'@x", "'-2"]
+    write_cluster_json(work, names=["\t+1", " =1", "＝1"])
+    assert export("--to", "csv").returncode == 0
+    with open(work / "export.csv", encoding="utf-8", newline="") as file:
+        assert [line[3] for line in csv.reader(file)][1:] == ["'\t+1"] * 3 + ["' =1", "'＝1"]
+
+
+def test_half_a_letter_in_a_name_is_escaped(export, work):
+    write_cluster_json(work, names=["a\ud800", None, None])
+    for kind in ("csv", "json", "folders"):
+        assert export("--to", kind).returncode == 0
+    assert r"a\ud800" in (work / "export.csv").read_text()
+    assert sorted(path.name for path in (work / "export").iterdir())[0] == "person_1_a_"
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("CON", "_CON"),  # behind person_ and a number, no name is reserved
+        ("Anna. . ", "_Anna"),
+        ("..", ""),
+        ("a/b\\c:d*e", "_a_b_c_d_e"),
+        ("e\u0301", "_é"),
+        ("n" * 300, "_" + "n" * 200),
+        ("é" * 99 + "a. b", "_" + "é" * 99 + "a"),
+        ("\x00\n\u202e", "____"),
+        (None, ""),
+    ],
+)
+def test_a_persons_folder_has_a_name_for_every_system(name, folder):
+    assert as_file_name(name) == folder
 
 
 def test_damaged_names_are_refused(export, work):

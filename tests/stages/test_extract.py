@@ -350,3 +350,12 @@ def test_lists_that_are_none(extract, tmp_path):
         done = extract(tmp_path / name, check=False)
         assert (done.code, done.err.count("\n")) == (3, 1)
         assert name in done.err and words in done.err
+
+
+def test_what_extraction_did_not_write_is_not_replaced(own, extract, tmp_path):
+    for name in ("feature.bin", "feature.json", "feature.images"):
+        (tmp_path / name).write_bytes(b"{} somebody's own")
+        done = extract(own / "list.txt", check=False)
+        assert done.code == 3 and f"{name}: is there and was not written by this command" in done.err
+        assert (tmp_path / name).read_bytes() == b"{} somebody's own"
+        (tmp_path / name).unlink()

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import os
 import subprocess
 import sys
 
@@ -10,7 +11,14 @@ from common.errors import EnvironmentFault, InputError
 import pytest
 from conftest import REPOSITORY
 
-from pipeline.files.atomic import clear_up, digest_file, part_path, whole_file, whole_folder
+from pipeline.files.atomic import (
+    clear_up,
+    digest_file,
+    part_path,
+    refuse_foreign,
+    whole_file,
+    whole_folder,
+)
 from pipeline.files.locks import only_run
 
 
@@ -69,6 +77,56 @@ def test_a_folder_with_foreign_files_is_not_ours_to_replace(tmp_path):
     with pytest.raises(InputError, match="holds mine.jpg"), whole_folder(path, holds=("*.npy",)):
         pass
     assert [entry.name for entry in tmp_path.iterdir()] == ["photos"] and (path / "mine.jpg").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder", "device", "dangling"])
+def test_what_is_no_regular_file_is_not_replaced(tmp_path, kind):
+    path, other = tmp_path / "out.txt", tmp_path / "other"
+    other.write_text("mine")
+    {
+        "link": lambda: path.symlink_to(other),
+        "dangling": lambda: path.symlink_to("nowhere"),
+        "fifo": lambda: os.mkfifo(path),
+        "folder": path.mkdir,
+        "device": lambda: path.symlink_to("/dev/stdout"),
+    }[kind]()
+    before = path.lstat()
+    with pytest.raises(InputError, match=r"out.txt: is no regular file"), whole_file(path):
+        pass
+    assert path.lstat() == before and other.read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_what_is_planted_at_the_place_of_a_part_is_not_followed(tmp_path, kind):
+    path, outside = tmp_path / "in" / "out.txt", tmp_path / "outside"
+    path.parent.mkdir()
+    outside.write_text("mine")
+    part = part_path(path)
+    part.symlink_to(outside) if kind == "link" else os.mkfifo(part)
+    with whole_file(path) as part, open(part, "w") as file:
+        file.write("whole")
+    assert path.read_text() == "whole" and not path.is_symlink() and outside.read_text() == "mine"
+    folder = tmp_path / "in" / "folder"
+    part_path(folder).symlink_to(tmp_path) if kind == "link" else os.mkfifo(part_path(folder))
+    with whole_folder(folder, holds=("*",)) as part:
+        (part / "a").touch()
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["folder", "out.txt"]
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_file_of_somebody_else_is_told_by_its_head(tmp_path):
+    path, beside = tmp_path / "a.txt", tmp_path / "a.json"
+    refuse_foreign(path, b"mark", beside)
+    path.write_text("1 2\n")
+    for content in (None, "another"):
+        if content:
+            beside.write_text(content)
+        with pytest.raises(InputError, match=r"a.txt: is there and was not written by this command"):
+            refuse_foreign(path, b"mark", beside)
+    beside.write_text("{mark")
+    refuse_foreign(path, b"mark", beside)
+    refuse_foreign(beside, b"mark")
 
 
 def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, capsys):

@@ -1,20 +1,23 @@
 """Readers: what they take, and that nothing else gets past them."""
 
 import json
+import pickle
 
 from common.errors import InputError
 
 import numpy as np
 import pytest
+from conftest import make_people
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.files.atomic import whole_folder
+from pipeline.files.atomic import digest_file, whole_folder
 from pipeline.files.clusters import read_cluster_json, read_clusters, write_clusters
 from pipeline.files.features import read_features
 from pipeline.files.labels import read_labels
 from pipeline.files.proposals import Round, create_graph, read_super_vertex, write_rounds
 from pipeline.groups import canonical_groups, groups_from_labels, labels_from_groups, take_groups
+from pipeline.rows import UnitRows, unit_rows
 
 labels_of_rows = st.lists(st.integers(-1, 6), min_size=1, max_size=40).map(np.array)
 
@@ -73,6 +76,99 @@ def test_any_bytes_are_features_or_refused(tmp_path_factory, data, dim):
         assert str(path) in str(error)
     else:
         assert features.rows.nbytes == len(data) and np.isfinite(features.rows[features.usable]).all()
+
+
+@pytest.mark.parametrize("kind", ["<f2", "<f4", "<f8", ">f4"])
+def test_npy_rows_are_read_as_they_are(tmp_path, kind):
+    rows = make_people().rows
+    np.save(tmp_path / "a.npy", rows.astype(kind))
+    features = read_features(tmp_path / "a.npy")
+    assert features.rows.shape == rows.shape and features.usable.sum() == len(rows) - 1
+    assert features.digest == digest_file(tmp_path / "a.npy")
+    unit = rows[features.usable] / np.linalg.norm(rows[features.usable], axis=1, keepdims=True)
+    for found in (
+        unit_rows(features.rows, features.usable),
+        UnitRows(features.rows, features.numbering)[np.arange(len(unit))],
+    ):
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, unit, atol=1e-3 if kind == "<f2" else 1e-6)
+
+
+def refused_features(path, dim=None):
+    with pytest.raises(InputError) as caught:
+        read_features(path, dim)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.ones((4, 3), np.float32, order="F") * np.arange(3), "C order"),
+        (np.ones((4, 3), np.int32), "is int32 (4, 3): give float16, float32 or float64"),
+        (np.ones(12, np.float32), "is float32 (12,)"),
+        (np.ones((0, 3), np.float32), "is float32 (0, 3)"),
+    ],
+    ids=["columns first", "integers", "one dimension", "no row"],
+)
+def test_other_arrays_are_refused(tmp_path, array, words):
+    np.save(tmp_path / "a.npy", np.asfortranarray(array) if "order" in words else array)
+    assert words in refused_features(tmp_path / "a.npy")
+
+
+def test_the_dimension_of_an_array_is_its_own(tmp_path):
+    np.save(tmp_path / "a.npy", make_people().rows)
+    assert "are of 64 values, not 32" in refused_features(tmp_path / "a.npy", 32)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"PK\x03\x04" + bytes(60), ".npz or another zip archive, not raw float32: convert it with Python's"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(56), "HDF5"),
+        (b"MATLAB 5.0 MAT-file" + b" " * 45, "MATLAB"),
+        (b"PAR1" + bytes(60), "Parquet"),
+        (b"\x1f\x8b\x08\x00" + bytes(60), "gzip"),
+        (pickle.dumps([0.5] * 20), "pickle"),
+        (b"0.5 0.25 -1e-3\n" * 16, "numpy.loadtxt"),
+    ],
+    ids=["npz", "hdf5", "matlab", "parquet", "gzip", "pickle", "text"],
+)
+def test_files_of_another_kind_are_named_with_what_converts_them(tmp_path, data, words):
+    (tmp_path / "feature.bin").write_bytes(data)
+    assert words in refused_features(tmp_path / "feature.bin", 4)
+
+
+@pytest.mark.parametrize("kind", ["<f2", "<f8", "<i4", "<i8"])
+@pytest.mark.parametrize("scale", [0.1, 1, 30])
+def test_other_numbers_are_not_taken_for_features(tmp_path, kind, scale):
+    rows = np.random.default_rng(0).standard_normal((64, 128)) * scale
+    (np.rint(rows * 100) if "i" in kind else rows).astype(kind).tofile(tmp_path / "feature.bin")
+    assert "as no feature does: is it float32?" in refused_features(tmp_path / "feature.bin", 64)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-3, 1, 1e4, 1e12])
+def test_features_of_any_network_are_taken(tmp_path, scale):
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((64, 128)) * scale
+    rows[:20] = rows[:20].clip(0) ** 2  # as networks give that end in a rectifier
+    rows[20:30, 7] *= 1000  # or with a few large values
+    rows.astype("<f4").tofile(tmp_path / "feature.bin")
+    assert read_features(tmp_path / "feature.bin", 128).usable.all()
+
+
+def test_labels_are_numbers_or_names(tmp_path):
+    path = tmp_path / "labels.txt"
+    path.write_text("7\n-1\n7\n9\n\n")
+    assert read_labels(path).tolist() == [7, -1, 7, 9]
+    path.write_text("bert\nanna\u2028b\n-1\r\nbert\n12\n")
+    found = read_labels(path)
+    assert (
+        found[0] == found[3]
+        and found[2] == -1
+        and len(set(found.tolist())) == 4
+        and found[[0, 1, 4]].min() >= 0
+    )
 
 
 json_values = st.recursive(
