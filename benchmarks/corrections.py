@@ -178,13 +178,13 @@ def fit(sets: list[FaceSet]) -> None:
             same.append(labels)
     model = LogisticRegression(C=10, max_iter=1000).fit(np.concatenate(columns), np.concatenate(same))
     print(
-        "OF_BEST, OF_GAIN, OF_SMALLER, OF_TOGETHER, OF_NOTHING =",
+        "OF_BEST, OF_GAIN, OF_TOGETHER, OF_NOTHING =",
         *np.round([*model.coef_[0], *model.intercept_], 2),
     )
 
 
 def evidence_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What speaks for the pairs and cuts of clusters.txt, (P, 4), and whether they are one person, (P,)."""
+    """What speaks for the pairs and cuts of clusters.txt, (P, 3), and whether they are one person, (P,)."""
     features = read_features(Path("feature.bin"))
     graph = usable_graph(features, read_super_vertex(Path("super_vertex"), features))
     groups = groups_from_labels(labels_from_groups(read_clusters(Path("clusters.txt")), len(labels)))

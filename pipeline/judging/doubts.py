@@ -25,7 +25,7 @@ TREE_FACES = 2000  # of a larger cluster, the tree is of a sample of this many
 SIDE_ROWS = 1024  # of a side, compared with the other at once
 # The chance that two sides are one person: a logistic regression on the pairs and cuts of lfw/train in
 # both networks' features, made anew by benchmarks/corrections.py --fit.
-OF_BEST, OF_GAIN, OF_SMALLER, OF_TOGETHER, OF_NOTHING = 8.44, 3.48, -0.81, 3.26, -9.03
+OF_BEST, OF_GAIN, OF_TOGETHER, OF_NOTHING = 8.14, 3.51, 3.46, -9.23
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ def find_doubts(graph: Graph, groups: Groups, predict_iou: Predict) -> Doubts:
 
 
 def chances(evidence: np.ndarray, together: bool) -> np.ndarray:
-    """The chance that two sides are one person, float32 (P,), by `evidence` (P, 3) of `judge_sides`.
+    """The chance that two sides are one person, float32 (P,), by `evidence` (P, 2) of `judge_sides`.
 
     `together` are sides that stand in one cluster, which speaks for them.
     """
-    logit = evidence @ [OF_BEST, OF_GAIN, OF_SMALLER] + OF_TOGETHER * together + OF_NOTHING
+    logit = evidence @ [OF_BEST, OF_GAIN] + OF_TOGETHER * together + OF_NOTHING
     return (1 / (1 + np.exp(-logit))).astype(np.float32)
 
 
@@ -210,12 +210,12 @@ def judge_sides(
     ious: np.ndarray,
     predict_iou: Predict,
 ) -> np.ndarray:
-    """What speaks for both sides, rows int64, being one person, float32 (P, 3).
+    """What speaks for both sides, rows int64, being one person, float32 (P, 2).
 
     First the similarity of the best pairs of faces between them, with that of two faces of one group as
     unit (the median of groups); then how much nearer to a person GCN-D predicts the union to be than
-    the sides; then the log of the smaller side, as the best of many pairs are similar anyway. `keys` say
-    which unions may overlap: those with a number in common. `ious` (P, 2) are predicted for the sides.
+    the sides. `keys` say which unions may overlap: those with a number in common. `ious` (P, 2) are
+    predicted for the sides.
     """
     best = np.array([best_pairs(graph, *pair) for pair in sides], np.float32) / similarity_inside(
         graph, groups
@@ -223,8 +223,7 @@ def judge_sides(
     sizes = np.array([[len(one), len(other)] for one, other in sides]).reshape(-1, 2)
     unions = [np.sort(np.concatenate(pair)) for pair in sides]
     gain = score_sets(graph, unions, keys, predict_iou) - (ious * sizes).sum(1) / sizes.sum(1)
-    smaller = np.log(sizes.min(axis=1))
-    return np.column_stack([best, gain, smaller]).astype(np.float32)
+    return np.column_stack([best, gain]).astype(np.float32)
 
 
 def similarity_inside(graph: Graph, groups: Groups) -> float:
