@@ -1,9 +1,9 @@
 """Export the people found, for other programs and for looking through.
 
 Reads clusters.txt and clusters.json, and the file list that the features came from (feature.json says
-which). Writes a folder with a folder a person, or a table of path, cluster and confidence. A person's
-number is the line of clusters.txt, from 1; the confidence is the predicted IoU. Names given in the
-report go along.
+which). Writes a folder with a folder a person, a table of path, cluster and confidence, or XMP sidecars.
+A person's number is the line of clusters.txt, from 1; the confidence is the predicted IoU. Names given in
+the report go along; people hidden there stay out.
 
     sh run_export.sh --to folders
 """
@@ -15,19 +15,20 @@ from pathlib import Path
 
 from common import cli
 from common.errors import UsageError
-from common.progress import log
+from common.progress import count, log
 
-DEFAULT_OUTPUT = {"folders": "export", "csv": "export.csv", "json": "export.json"}
+DEFAULT_OUTPUT = {"folders": "export", "csv": "export.csv", "json": "export.json", "xmp": "sidecars"}
 
 
 def get_parser() -> argparse.ArgumentParser:
     """The options of run_export.sh."""
     parser = cli.make_parser(
         "run_export.sh",
-        "Export the people found: a folder of faces each, or a table of path, cluster and confidence.",
+        "Export the people found: a folder of faces each, a table, or XMP sidecars for photo tools.",
         "  sh run_export.sh --to folders\n"
         "  sh run_export.sh --to folders --copy --output people\n"
-        "  sh run_export.sh --to csv",
+        "  sh run_export.sh --to csv\n"
+        "  sh run_export.sh --to xmp",
     )
     parser.add_argument("--to", choices=tuple(DEFAULT_OUTPUT), default="folders", help="what to write")
     parser.add_argument("--clusters", type=Path, default=Path("clusters.txt"), help="clusters to export")
@@ -44,7 +45,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output",
         type=cli.output_path,
-        help="folder or file to write (default: export, export.csv or export.json)",
+        help="folder or file to write (default: export, export.csv, export.json or sidecars)",
     )
     return parser
 
@@ -56,6 +57,7 @@ def main(args: argparse.Namespace) -> None:
     from pipeline.files.clusters import read_clusters, refuse_other_rows
     from pipeline.files.features import read_feature_json
     from pipeline.files.locks import only_run
+    from pipeline.sidecars import TOP, write_sidecars
 
     output = args.output or Path(DEFAULT_OUTPUT[args.to])
     if args.photos and args.to != "folders":
@@ -63,21 +65,28 @@ def main(args: argparse.Namespace) -> None:
     cli.refuse_overwriting([output], [args.clusters, args.clusters.with_suffix(".json"), args.features])
     clusters = read_clusters(args.clusters)
     meta = read_feature_json(args.features)
-    confidence, names = exports.read_confidence(args.clusters, len(clusters), meta)
+    confidence, names, hidden = exports.read_confidence(args.clusters, len(clusters), meta)
     filelist = exports.read_listed(args.filelist, args.features, meta)
     refuse_other_rows(args.clusters, clusters.members, len(filelist.names), filelist.path)
-    faces = list(exports.join(clusters, filelist, confidence, names))
+    faces = list(exports.join(clusters, filelist, confidence, names, hidden))
     if args.photos:
         faces = exports.with_photos_alone(faces, filelist.path)
+    written = 0
     with only_run(output.resolve().parent):
         if args.to == "folders":
             exports.write_folders(output, faces, len(clusters), args.copy)
         elif args.to == "csv":
             exports.write_csv(output, faces)
-        else:
+        elif args.to == "json":
             exports.write_table_json(output, faces)
+        else:
+            written = write_sidecars(output, faces)
     seconds = time.monotonic() - start
-    log(f"wrote {output}: {len(faces)} faces of {len(clusters)} people in {seconds:.1f} s")
+    people = len({face.cluster for face in faces})
+    what = f"{count(len(faces), 'face')} of {count(people, 'person', 'people')}"
+    if args.to == "xmp":
+        what += f", {count(written, 'sidecar')}; next: copy what is in {output / TOP} beside the photos"
+    log(f"wrote {output}: {what} in {seconds:.1f} s")
 
 
 if __name__ == "__main__":

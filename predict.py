@@ -105,9 +105,10 @@ def main(args: argparse.Namespace) -> None:
         super_vertex = read_super_vertex(args.proposals, features)
     with step("load the graph networks"):
         from model.device import choose_device
-        from pipeline.corrections.said import load_corrections, names_of_groups, on_usable_rows
+        from pipeline.corrections.said import groups_of_people, load_corrections
         from pipeline.files.filelist import known_names
-        from pipeline.judging.cluster import choose_clusters, correct_people, graph_of, score_clusters
+        from pipeline.judging.cluster import choose_clusters, graph_of, score_clusters
+        from pipeline.judging.corrected import correct_people
         from pipeline.judging.membership import revise_members
         from stages.judges import digests_of_judges, load_judges
 
@@ -142,21 +143,30 @@ def main(args: argparse.Namespace) -> None:
             people = choose_clusters(graph, super_vertex.rounds, judges.predict_iou, score, args.select)
             super_vertex.rounds.clear()  # the largest sets need its memory
             people = revise_members(graph, people, judges.predict_member)
-            if corrections:  # they are of single faces: copies are no longer one
+            if args.corrections:  # they are of single faces: copies are no longer one
                 with step("correct"):
                     graph = graph_of(features, super_vertex, numbering)
                     score = machines.scores(graph, judges.predict_iou)
-                    said = on_usable_rows(corrections, numbering)
-                    people = correct_people(graph, people[stands], said, judges.predict_member)
+                    said = corrections.renumbered(numbering.number_of.__getitem__)
+                    people = correct_people(
+                        graph, people[stands], said, judges.predict_iou, judges.predict_member
+                    )
                     stands = np.arange(len(people))
             scores = score_clusters(graph, people, judges.predict_iou, score)
             people = people[stands]
         with step("write"):
             groups = canonical_groups(groups_from_labels(numbering.at_rows(people, -1)))
             predicted_iou = numbering.at_rows(scores[people], 0)[groups.members[groups.offsets[:-1]]]
-            place = {"corrections": str(args.corrections.resolve())} if args.corrections else {}
-            named = names_of_groups(corrections, groups, len(numbering.usable))
-            files.write_clusters(args.output, groups, made_from | place, predicted_iou, named)
+            kept_in = {"corrections": str(args.corrections.resolve())} if args.corrections else {}
+            people_said = groups_of_people(corrections, groups, len(numbering.usable))
+            files.write_clusters(
+                args.output,
+                groups,
+                made_from | kept_in,
+                predicted_iou,
+                {group: person.name for group, person in people_said if person.name},
+                [group for group, person in people_said if person.hidden],
+            )
     if args.profile:
         print("\n".join(profile_lines()))
     alone = int((groups.sizes == 1).sum())

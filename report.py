@@ -1,7 +1,8 @@
 """Make pages that show the people found, to look through and to correct in a browser.
 
-Reads clusters.txt with clusters.json, feature.bin, super_vertex/ and, where there is one, the file list
-with its images; writes report/: index.html and what it shows. It opens from disk, without a server.
+Reads clusters.txt with clusters.json, feature.bin, super_vertex/, the trained graph networks in weights/
+and, where there is one, the file list with its images; writes report/: index.html and what it shows. It
+opens from disk, without a server.
 
     python report.py --clusters clusters.txt --output report
 """
@@ -15,8 +16,9 @@ from pathlib import Path
 from common import cli
 from common.errors import InputError
 from common.profile import profile_lines, step
-from common.progress import bar, log
+from common.progress import bar, count, log
 
+WEIGHTS = Path(__file__).resolve().parent / "weights"
 EXAMPLES = """  sh run_report.sh
   sh run_report.sh --labels labels.txt
   sh run_report.sh --corrections corrections.json"""
@@ -42,6 +44,7 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="corrections.json saved from the report, to go on with",
     )
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of trained graph networks")
     parser.add_argument(
         "--workers", type=cli.at_least(1), help="threads that make thumbnails (default: one a core)"
     )
@@ -53,6 +56,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Compare the clusters, make thumbnails, draw charts, write the page."""
     started = time.monotonic()
+    import numpy as np
+
     from pipeline.files.clusters import read_cluster_json, read_clusters
     from pipeline.files.features import read_features
     from pipeline.files.filelist import filelist_of_rows
@@ -88,23 +93,33 @@ def main(args: argparse.Namespace) -> None:
             filelist.names if filelist else None,
         )
         refuse_other_folder(args.output)
+    with step("load the graph networks"):
+        from model.device import choose_device
+        from pipeline.judging.doubts import find_doubts
+        from stages.judges import load_judges
+
+        judges = load_judges(args.weights, choose_device("cpu"))
     with only_run(args.output.resolve().parent):
+        numbering = features.numbering
+        groups = Groups(numbering.number_of[clusters.members], clusters.offsets)
+        with step("find doubts"):
+            graph = graph_of(features, super_vertex, numbering)
+            doubts = find_doubts(graph, groups, judges.predict_iou)
         with step("compare"), bar(len(clusters.members), "comparing clusters", "faces") as progress:
-            numbering = features.numbering
-            groups = Groups(numbering.number_of[clusters.members], clusters.offsets)
-            inspection = inspect_clusters(
-                graph_of(features, super_vertex, numbering), groups, progress.update
-            )
-            inspection = replace(inspection, members=numbering.row_of[inspection.members])
+            inspection = inspect_clusters(graph, groups, doubts.near[:, 0], progress.update)
+        doubts = replace(doubts, alike=numbering.row_of[doubts.alike])
+        inspection = replace(inspection, members=numbering.row_of[inspection.members])
         with step("thumbnails"):
             folder = args.output / THUMBNAILS
-            thumbnails = thumbnails_of(folder, filelist, inspection.members, args.workers)
+            rows = np.append(inspection.members, np.setdiff1d(corrections.not_faces, clusters.members))
+            keys = thumbnails_of(folder, filelist, rows, args.workers)
+            thumbnails = dict(zip(rows.tolist(), keys, strict=True))
         with step("write"):
             data = {
-                "index": shown.index_data(features, clusters, inspection, found, filelist, thumbnails)
-                | shown.corrections_data(corrections, features, clusters, filelist, found),
+                "index": shown.index_data(features, clusters, inspection, doubts, found, filelist, thumbnails)
+                | shown.corrections_data(corrections, features, clusters, filelist, found, thumbnails),
                 "unreadable": shown.unreadable_data(features, filelist),
-                **shown.face_data(features, clusters, inspection, filelist, thumbnails),
+                **shown.face_data(features, clusters, inspection, doubts, filelist, thumbnails),
             }
             add_photos((value for name, value in data.items() if name.startswith("faces_")), filelist)
             words = shown.words_of(data["index"], args.clusters)
@@ -114,13 +129,14 @@ def main(args: argparse.Namespace) -> None:
                 words,
                 lambda place: draw_charts(place, clusters, inspection, found.get("predicted_iou"), labels),
             )
-            used = {thumbnail_place(folder, key) for key in thumbnails if key}
+            used = {thumbnail_place(folder, key) for key in keys if key}
             drop_other_thumbnails(folder, used)
     if args.profile:
         print("\n".join(profile_lines()))
+    people, alone = count(words["people"], "person", "people"), count(words["alone"], "face")
     log(
-        f"{args.output / 'index.html'}: {words['people']} people, {words['alone']} faces alone, "
-        f"{len(used)} thumbnails, in {time.monotonic() - started:.1f} s; "
+        f"{args.output / 'index.html'}: {people}, {alone} alone, {count(len(used), 'thumbnail')}, "
+        f"in {time.monotonic() - started:.1f} s; "
         "next: open it in a browser, or sh run_export.sh"
     )
 

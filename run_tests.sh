@@ -26,4 +26,14 @@ PATH=$("$python" -c 'import sysconfig; print(sysconfig.get_path("scripts"))'):$P
 "$python" -m ruff format --check .
 shellcheck ./*.sh scripts/*.sh .ci/run
 "$python" -m mypy common pipeline model stages distributed
+# The page's scripts are parsed, and axe-core judges the page, where there is node with npm.
+if command -v node >/dev/null; then
+    for script in pipeline/report/templates/*.js; do node --check "$script"; done
+else
+    say "node is not there: the page's scripts are not checked"
+fi
+if command -v npm >/dev/null && [ ! -d tests/node_modules/axe-core ]; then
+    npm install --prefix tests --no-package-lock --no-audit --no-fund --silent ||
+        say "axe-core could not be installed: the page is not judged by it"
+fi
 exec "$python" -m pytest "$@"

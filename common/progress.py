@@ -5,13 +5,14 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 T = TypeVar("T")
 
+BOLD, RED = 1, 31
 DELAY = 2  # seconds that a step may take before it shows
 
 _quiet = False
@@ -34,15 +35,28 @@ def printable(text: str) -> str:
     )
 
 
+def painted(text: str, part: str, style: int, stream: TextIO | None) -> str:
+    """The text with a part of it in an ANSI style, where a terminal shows it and NO_COLOR is not set."""
+    if not part or os.environ.get("NO_COLOR") or not (stream and stream.isatty()):
+        return text
+    return text.replace(part, f"\x1b[{style}m{part}\x1b[0m", 1)
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun: `1 face`, `1,204 faces`."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 def log(line: str) -> None:
-    """Print one line for the user, unless --quiet was given."""
+    """Print one line for the user, unless --quiet was given; what is to be done next is bold."""
     if not _quiet:
-        print(printable(line), flush=True)
+        text = printable(line)
+        print(painted(text, text.partition("next: ")[2], BOLD, sys.stdout), flush=True)
 
 
 def warn(line: str) -> None:
     """Print one line on stderr that the user should read even with --quiet."""
-    print(printable(line), file=sys.stderr, flush=True)
+    print(painted(printable(line), "error:", RED, sys.stderr), file=sys.stderr, flush=True)
 
 
 def bar(total: int | None, description: str, unit: str = "it") -> "tqdm":

@@ -53,26 +53,35 @@ def read_listed(path: Path | None, features_path: Path, meta: dict[str, Any]) ->
 
 def read_confidence(
     clusters_path: Path, count: int, meta: dict[str, Any]
-) -> tuple[list[float | None], list[str | None]]:
-    """Predicted IoU and name of each cluster; all None where no JSON lies beside the clusters."""
+) -> tuple[list[float | None], list[str | None], list[int]]:
+    """Predicted IoU and name of each cluster, and the numbers of those whom nobody wants to see.
+
+    None and nobody where no JSON lies beside the clusters.
+    """
     values = read_cluster_json(clusters_path)
     if values is None:
-        return [None] * count, [None] * count
+        return [None] * count, [None] * count, []
     digest = meta.get("feature_sha256")
     if digest and values.get("features_sha256") != digest:
         raise InputError(
             f"{clusters_path}: was made from other features than feature.json is about: "
             "run `sh run_proposal.sh` and `sh run_predict.sh` again"
         )
-    return values["predicted_iou"], values["names"]
+    return values["predicted_iou"], values["names"], values["hidden"]
 
 
 def join(
-    clusters: Groups, filelist: FileList, confidence: list[float | None], names: list[str | None]
+    clusters: Groups,
+    filelist: FileList,
+    confidence: list[float | None],
+    names: list[str | None],
+    hidden: list[int],
 ) -> Iterator[Face]:
-    """The faces of each cluster in turn."""
-    where = faces_of_crops(filelist.path)
+    """The faces of each cluster that is not `hidden`, in turn."""
+    where, left_out = faces_of_crops(filelist.path), set(hidden)
     for row, cluster in zip(clusters.members.tolist(), clusters.owners.tolist(), strict=True):
+        if cluster in left_out:
+            continue
         photo = where.get(filelist.names[row])
         path = filelist.paths[row].absolute()
         yield Face(row, path, cluster + 1, confidence[cluster], names[cluster], photo)

@@ -5,23 +5,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.corrections.said import (
-    Corrections,
-    Person,
-)
+from pipeline.files.corrections import Corrections, Person
 
 
 def apply_corrections(labels: np.ndarray, corrections: Corrections) -> np.ndarray:
     """Clusters in which every correction holds, numbered from 0.
 
-    `labels` int64 (N,) are clusters numbered from 0, -1 for rows in none, which stay there. The cluster
-    that holds most of a part of a person joins that person with all its faces; other faces of the
-    person come alone. Where faces must part, a face leaves alone, unless it is one of a person: then
-    those that it is apart from leave together.
+    `labels` int64 (N,) are clusters numbered from 0, -1 for rows in none, which stay there; images said
+    to show no face go there. The cluster that holds most of a part of a person joins that person with
+    all its faces; other faces of the person come alone. Where faces must part, those leave together
+    that are of no person that was spoken of; where neither are, the fewer. The page follows the same
+    rules (corrections.js).
     """
+    labels = labels.copy()
+    labels[corrections.not_faces] = -1
     placed = labels >= 0
     people = [person.rows[placed[person.rows]] for person in corrections.people]
-    foes = [apart_from(rows, corrections.apart) for rows in people]
+    foes = foes_of(people, corrections.apart)
     fresh = int(labels.max(initial=-1)) + 1
     new_label = np.arange(fresh)
     person_of = np.full(len(labels), -1)
@@ -29,23 +29,37 @@ def apply_corrections(labels: np.ndarray, corrections: Corrections) -> np.ndarra
         new_label[group.clusters] = fresh + number
         for person in group.people:
             person_of[people[person]] = fresh + number
-    labels = np.where(placed, new_label[labels], -1) if fresh else labels.copy()
+    labels[placed] = new_label[labels[placed]]
     labels[person_of >= 0] = person_of[person_of >= 0]
     fresh += len(people)
-    for face, others in corrections.apart:
-        near = others[labels[others] == labels[face]]
-        if placed[face] and len(near):
-            labels[near if person_of[face] >= 0 else face] = fresh
-            fresh += 1
+    for one, other in corrections.apart:
+        for label in np.intersect1d(labels[one], labels[other]):
+            if label >= 0:
+                near, far = one[labels[one] == label], other[labels[other] == label]
+                labels[leaving(near, far, person_of >= 0)] = fresh
+                fresh += 1
+    placed = labels >= 0
     labels[placed] = np.unique(labels[placed], return_inverse=True)[1]
     return labels
 
 
-def apart_from(rows: np.ndarray, apart: list[tuple[int, np.ndarray]]) -> np.ndarray:
-    """The rows, int64, that are said to be apart from any of `rows`."""
-    foes = [others for face, others in apart if face in rows]
-    foes += [np.array([face]) for face, others in apart if np.isin(others, rows).any()]
-    return np.unique(np.concatenate([np.zeros(0, np.int64), *foes]))
+def leaving(near: np.ndarray, far: np.ndarray, of_person: np.ndarray) -> np.ndarray:
+    """Of faces that must part: those of no person that was spoken of, else the fewer."""
+    if of_person[near].any():
+        return far
+    if of_person[far].any():
+        return near
+    return near if len(near) <= len(far) else far
+
+
+def foes_of(people: list[np.ndarray], apart: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+    """For each person, given as rows, the rows int64 that are said to be somebody else."""
+    person_of = {row: number for number, rows in enumerate(people) for row in rows.tolist()}
+    foes: list[list[np.ndarray]] = [[] for _ in people]
+    for one, other in [*apart, *((other, one) for one, other in apart)]:
+        for number in {person_of[row] for row in one.tolist() if row in person_of}:
+            foes[number].append(other)
+    return [np.unique(np.concatenate([np.zeros(0, np.int64), *rows])) for rows in foes]
 
 
 @dataclass(frozen=True)

@@ -30,13 +30,15 @@ def write_clusters(
     groups: Groups,
     made_from: dict[str, str | None],
     predicted_iou: np.ndarray,
-    names: list[str | None] | None = None,
+    names: dict[int, str] | None = None,
+    hidden: list[int] | None = None,
 ) -> None:
     """Write canonical groups, a cluster a line, and the JSON beside them, both or neither.
 
     Ids are ascending and separated by one space. `predicted_iou` is float (G,); `made_from` are
     digests of what the clusters were made from, by name; that of the clusters' own file is added.
-    `names` are those of the people, None where one has none.
+    `names` are those of the people who have one, by number, `hidden` the numbers of those whom nobody
+    wants to see.
     """
     members, offsets = groups.members.tolist(), groups.offsets.tolist()
     # The JSON gets its name first: clusters without it would be taken for somebody else's.
@@ -46,8 +48,9 @@ def write_clusters(
                 file.write(" ".join(map(str, members[start:end])) + "\n")
         meta = {"format": 1, "count": len(groups), "clusters_sha256": digest_file(part)}
         scores = np.round(predicted_iou.astype(float), 4).tolist()
-        named = {"names": names} if names and any(names) else {}
-        dump_json(json_part, {**meta, **made_from, "predicted_iou": scores, **named})
+        told: dict[str, Any] = {"names": [names.get(group) for group in range(len(groups))]} if names else {}
+        told |= {"hidden": sorted(hidden)} if hidden else {}
+        dump_json(json_part, {**meta, **made_from, "predicted_iou": scores, **told})
 
 
 def read_clusters(path: Path, count: int | None = None, whose: Path | str = "") -> Groups:
@@ -82,7 +85,7 @@ PREDICT_COMMAND = "sh run_predict.sh"
 
 
 def read_cluster_json(clusters_path: Path) -> dict[str, Any] | None:
-    """The JSON beside a `clusters.txt`, None where there is none; `names` is a list in any case.
+    """The JSON beside a `clusters.txt`, None where there is none; `names` and `hidden` are lists in any case.
 
     Raises `InputError` where it is damaged or belongs to other clusters.
     """
@@ -96,10 +99,14 @@ def read_cluster_json(clusters_path: Path) -> dict[str, Any] | None:
         )
     check_fields(path, values, PREDICT_COMMAND, count=is_count, predicted_iou=list_of(_is_share))
     values.setdefault("names", [None] * values["count"])
+    values.setdefault("hidden", [])
     check_fields(path, values, PREDICT_COMMAND, names=list_of(is_name), corrections=optional(is_text))
+    check_fields(path, values, PREDICT_COMMAND, hidden=list_of(is_count))
     for name in ("predicted_iou", "names"):
         if len(values[name]) != values["count"]:
             raise InputError(f"{path}: `{name}` is damaged: run `{PREDICT_COMMAND}` again")
+    if not all(number < values["count"] for number in values["hidden"]):
+        raise InputError(f"{path}: `hidden` is damaged: run `{PREDICT_COMMAND}` again")
     return values
 
 

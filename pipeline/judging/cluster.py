@@ -9,8 +9,6 @@ from common.threads import in_threads
 import numpy as np
 
 from pipeline.calibration import Calibration
-from pipeline.corrections.apply import apart_from, apply_corrections
-from pipeline.corrections.said import Corrections
 from pipeline.defaults import SELECTIONS
 from pipeline.files.features import Features
 from pipeline.files.proposals import Round, SuperVertex
@@ -25,7 +23,7 @@ from pipeline.judging.measures import (
     measured_graph,
     measured_sizes,
 )
-from pipeline.judging.membership import attach_faces, revise_members
+from pipeline.judging.membership import revise_members
 from pipeline.rows import Numbering, UnitRows, giving_back, graph_of_usable_rows
 
 Predict = Callable[[Measured], np.ndarray]
@@ -56,25 +54,6 @@ def find_people(
     to belong.
     """
     return revise_members(graph, choose_clusters(graph, rounds, predict_iou), predict_member)
-
-
-def correct_people(
-    graph: Graph, people: np.ndarray, corrections: Corrections, predict_member: Predict
-) -> np.ndarray:
-    """People in whom every correction holds, int64 (N,), numbered from 0; arguments as `find_people`.
-
-    A face that leaves alone goes to the person that the network finds it to belong to, if to any.
-    """
-    corrected = apply_corrections(people, corrections)
-    in_person = np.zeros(len(people), bool)
-    for person in corrections.people:
-        in_person[person.rows] = True
-    alone = (np.bincount(corrected)[corrected] == 1) & (np.bincount(people)[people] > 1) & ~in_person
-
-    def may_join(labels: np.ndarray, face: int, cluster: int) -> bool:
-        return cluster not in labels[apart_from(np.array([face]), corrections.apart)]
-
-    return attach_faces(graph, corrected, np.flatnonzero(alone), may_join, predict_member)
 
 
 def choose_clusters(

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.files.labels import UNKNOWN
 from pipeline.groups import Groups
+from pipeline.judging.measures import NONE
 from pipeline.metrics import best_iou, ranked_pairs
 from pipeline.report.checks import Inspection
 
@@ -78,7 +79,7 @@ def draw_sizes(folder: Path, groups: Groups) -> Chart:
 def draw_similarities(folder: Path, groups: Groups, inspection: Inspection) -> Chart:
     """Similarity inside clusters against that to the nearest other cluster."""
     inside = inspection.inside[groups.sizes > 1]
-    outside = inspection.near_similarity[:, 0][inspection.near[:, 0] >= 0]
+    outside = inspection.outside[inspection.outside > NONE]
     figure, axes = new_chart("similarity, in standard deviations above strangers", "clusters")
     if len(inside) + len(outside):
         edges = np.histogram_bin_edges(np.concatenate([inside, outside]), BINS).tolist()

@@ -1,29 +1,35 @@
-"""What the report's page is given: people, faces, corrections and words, as data for its scripts."""
+"""What the report's page is told: of every cluster from the start, and of faces when they are seen."""
 
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from common.progress import count
+
 import numpy as np
 
 from pipeline.corrections.matching import network_of, sketch_rows
-from pipeline.corrections.said import Corrections, save_corrections
-from pipeline.files.corrections import corrections_json, encode_sketches
+from pipeline.corrections.said import save_corrections
+from pipeline.files.corrections import Corrections, corrections_json, encode_sketches
 from pipeline.files.features import Features
 from pipeline.files.filelist import FileList
 from pipeline.groups import Groups, labels_from_groups
+from pipeline.judging.doubts import Doubts
 from pipeline.report.checks import Inspection
 
 FACES_A_SHARD = 5000  # of the page's data, loaded when they are to be seen
+HOPELESS = 0.01  # chance of being one person below which nobody is offered as the same
+DOUBTFUL = 0.1  # chance of being two people from which a user is asked; the page has the same number
 
 
 def index_data(
     features: Features,
     clusters: Groups,
     inspection: Inspection,
+    doubts: Doubts,
     found: dict[str, Any],
     filelist: FileList | None,
-    thumbnails: list[str],
+    thumbnails: dict[int, str],
 ) -> dict[str, Any]:
     """What the page knows of every cluster from the start."""
     several = clusters.sizes > 1
@@ -36,12 +42,19 @@ def index_data(
         "network": network_of(features),
         "people": int(several.sum()),
         "typical": middle(inspection.inside[several]),
-        "outside": middle(inspection.near_similarity[:, 0][inspection.near[:, 0] >= 0]),
+        "outside": middle(inspection.outside[doubts.near[:, 0] >= 0]),
         "sizes": clusters.sizes.tolist(),
         "iou": found.get("predicted_iou"),
-        "covers": [thumbnails[first] for first in clusters.offsets[:-1].tolist()],
-        "near": inspection.near.ravel().tolist(),
-        "nearSimilarity": rounded(inspection.near_similarity.ravel()),
+        "covers": [thumbnails[row] for row in inspection.members[clusters.offsets[:-1]].tolist()],
+        "near": [
+            [pair for pair in zip(near, chance, strict=True) if pair[1] >= HOPELESS]
+            for near, chance in zip(doubts.near.tolist(), rounded(doubts.chance, 3), strict=True)
+        ],
+        "cuts": [
+            [*cut, chance]
+            for cut, chance in zip(doubts.cuts.tolist(), rounded(doubts.cut_chance, 3), strict=True)
+            if 1 - chance >= DOUBTFUL
+        ],
         "mixed": rounded(mixed),
         "shards": shard_starts(clusters).tolist(),
         "unreadable": int((~features.usable).sum()),
@@ -54,6 +67,7 @@ def corrections_data(
     clusters: Groups,
     filelist: FileList | None,
     found: dict[str, Any],
+    thumbnails: dict[int, str],
 ) -> dict[str, Any]:
     """The corrections so far, in the form of their file with each face's cluster, and people's names."""
     names = filelist.names if filelist else None
@@ -61,20 +75,25 @@ def corrections_data(
     cluster_of = labels_from_groups(clusters, len(features.rows))
     for face in saved["faces"]:
         face["cluster"] = int(cluster_of[face["row"]])
+        face["thumb"] = thumbnails.get(face["row"], "")
     # Where the corrections are at hand they say the names, and may have changed them.
-    named = [] if corrections.people else enumerate(found.get("names", []))
-    return {"corrections": saved, "names": [[cluster, name] for cluster, name in named if name]}
+    told = {} if corrections.people else found
+    names_told = [[cluster, name] for cluster, name in enumerate(told.get("names", [])) if name]
+    return {"corrections": saved, "names": names_told, "hidden": told.get("hidden", [])}
 
 
 def face_data(
     features: Features,
     clusters: Groups,
     inspection: Inspection,
+    doubts: Doubts,
     filelist: FileList | None,
-    thumbnails: list[str],
+    thumbnails: dict[int, str],
 ) -> dict[str, Any]:
     """What the page loads when the faces of some clusters are to be seen, by the name of the file."""
     data = {}
+    alike = np.empty(int(doubts.alike.max(initial=-1)) + 1, np.int64)
+    alike[doubts.alike] = np.arange(len(doubts.alike)) - np.repeat(clusters.offsets[:-1], clusters.sizes)
     ends = clusters.offsets[np.append(shard_starts(clusters), len(clusters))].tolist()
     for number, (first, last) in enumerate(pairwise(ends)):
         rows = inspection.members[first:last]
@@ -82,8 +101,9 @@ def face_data(
         data[f"faces_{number}"] = {
             "rows": rows.tolist(),
             "names": [filelist.names[row] for row in rows.tolist()] if filelist else None,
-            "thumbs": thumbnails[first:last] if filelist else None,
+            "thumbs": [thumbnails[row] for row in rows.tolist()] if filelist else None,
             "fits": rounded(inspection.fit[first:last]),
+            "alike": alike[rows].tolist(),
             "sketches": encode_sketches(sketch_rows(features.rows[rows])),
             "rivals": {
                 int(place): [int(inspection.rival[first + place]), fit]
@@ -119,8 +139,9 @@ def words_of(index: dict[str, Any], clusters_path: Path) -> dict[str, Any]:
     faces, people, unreadable = sum(index["sizes"]), index["people"], index["unreadable"]
     alone = len(index["sizes"]) - people
     return {
-        "summary": f"{faces + unreadable:,} images: {faces - alone:,} faces of {people:,} people, "
-        f"{alone:,} seen once" + (f", {unreadable:,} unreadable" if unreadable else ""),
+        "summary": f"{count(faces + unreadable, 'image')}: {count(faces - alone, 'face')} of "
+        f"{count(people, 'person', 'people')}, {alone:,} seen once"
+        + (f", {unreadable:,} unreadable" if unreadable else ""),
         "people": people,
         "alone": alone,
         "unreadable": unreadable,
@@ -135,6 +156,6 @@ def middle(similarities: np.ndarray) -> float:
     return float(np.median(similarities)) if len(similarities) else 0.0
 
 
-def rounded(values: np.ndarray) -> list[float]:
-    """To two decimals, for data that are shorter."""
-    return np.round(values.astype(np.float64), 2).tolist()
+def rounded(values: np.ndarray, decimals: int = 2) -> list[Any]:
+    """To a few decimals, for data that are shorter."""
+    return np.round(values.astype(np.float64), decimals).tolist()

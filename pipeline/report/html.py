@@ -28,6 +28,21 @@ from pipeline.files.atomic import (
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 GENERATOR = "run_report.sh"
+SCRIPTS = tuple(
+    f"{name}.js"
+    for name in (
+        "data",
+        "photo",
+        "corrections",
+        "people",
+        "record",
+        "widgets",
+        "actions",
+        "cards",
+        "review",
+        "page",
+    )
+)
 PAGE, THUMBNAILS, STAGED = "index.html", "thumbs", "data-new"
 DATA = re.compile(r"\.?data-([0-9a-f]{12}|new)(\.part|\.old)?")
 THUMBNAIL = re.compile(r"\.?[0-9a-f]{14}\.jpg(\.part)?")
@@ -57,7 +72,7 @@ def write_report(
     data["index"]["id"] = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
     staged = output / STAGED
     with whole_folder(staged, holds=("report.css", "*.js", "*.svg")) as folder:
-        for name in ("report.css", "photo.js", "report.js"):
+        for name in ("report.css", *SCRIPTS):
             shutil.copyfile(TEMPLATES / name, folder / name)
         for name, value in data.items():
             (folder / f"{name}.js").write_text(f"deliver({as_script(name)}, {as_script(value)});\n", "ascii")
@@ -69,7 +84,9 @@ def write_report(
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    page = environment.get_template(PAGE).render(words, generator=GENERATOR, folder=place.name, charts=charts)
+    page = environment.get_template(PAGE).render(
+        words, generator=GENERATOR, folder=place.name, scripts=SCRIPTS, charts=charts
+    )
     with whole_file(output / PAGE) as part:
         part.write_text(page, encoding="utf-8")
     for other in output.iterdir():

@@ -59,7 +59,7 @@ def make_thumbnail(job: tuple[Path, Path]) -> bool:
 def thumbnails_of(
     folder: Path, filelist: FileList | None, rows: np.ndarray, workers: int | None
 ) -> list[str]:
-    """Make in `folder` the thumbnails that are not there; each row's key, empty where there is none."""
+    """Make in `folder` the thumbnails that are not there; the key of each row's, empty where none is."""
     if filelist is None:
         return [""] * len(rows)
     paths = [filelist.paths[row] for row in rows.tolist()]

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import termios
 
+from common import progress
+
 import pytest
 from conftest import REPOSITORY
 
@@ -77,3 +79,25 @@ def test_help_has_no_colours_with_no_color(name):
 def test_help_on_a_terminal_has_no_colours_with_no_color():
     shown = on_terminal("export.py", "--help")
     assert "examples:" in shown and "\x1b" not in shown
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "no_color", "plain"), [(True, "", False), (True, "1", True), (False, "", True)]
+)
+def test_errors_are_red_and_the_next_command_bold_on_a_terminal(
+    monkeypatch, capsys, is_terminal, no_color, plain
+):
+    monkeypatch.setenv("NO_COLOR", no_color)
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: is_terminal, raising=False)
+    progress.warn("run_x.sh: error: a.txt: not found")
+    progress.log("a.txt: done; next: sh run_y.sh")
+    out, err = capsys.readouterr()
+    assert ("\x1b" not in out + err) == plain
+    if not plain:
+        assert "\x1b[31merror:\x1b[0m a.txt" in err and "next: \x1b[1msh run_y.sh\x1b[0m" in out
+
+
+def test_nouns_agree_with_their_number():
+    assert [progress.count(number, "face") for number in (0, 1, 1204)] == ["0 faces", "1 face", "1,204 faces"]
+    assert progress.count(1, "person", "people") == "1 person"

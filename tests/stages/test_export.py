@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import xml.etree.ElementTree as ElementTree
 
 import pytest
 
@@ -283,3 +284,71 @@ def test_photos_that_are_not_known_are_a_line(export, from_photos):
     assert (result.returncode, len(result.stderr.splitlines())) == (3, 1)
     assert "nothing says which photo" in result.stderr and "sh run_align.sh" in result.stderr
     assert export("--photos", "--to", "csv").returncode == 2
+
+
+def test_hidden_people_stay_out(export, work):
+    write_cluster_json(work, names=NAMED, hidden=[0])
+    assert export("--to", "json").returncode == 0
+    faces = json.loads((work / "export.json").read_text(encoding="utf-8"))["faces"]
+    assert [face["cluster"] for face in faces] == [2, 3]
+    for hidden in ([3], [-1], ["0"], "0"):
+        write_cluster_json(work, names=NAMED, hidden=hidden)
+        assert "`hidden` is damaged" in export("--to", "json", "--output", "other.json").stderr
+
+
+XMP = {
+    "dc": "http://purl.org/dc/elements/1.1/",
+    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
+    "regions": "http://www.metadataworkinggroup.com/schemas/regions/",
+    "area": "http://ns.adobe.com/xmp/sType/Area#",
+    "dim": "http://ns.adobe.com/xap/1.0/sType/Dimensions#",
+}
+
+
+def texts(root, path):
+    return [one.text for one in root.iterfind(path, XMP)]
+
+
+def test_sidecars_hold_names_alone_where_no_photo_is_known(export, work):
+    write_cluster_json(work, names=["Anna & <Bo>", None, "\x00Zoë"])
+    result = export("--to", "xmp")
+    assert result.returncode == 0, result.stderr
+    assert "5 faces of 3 people, 4 sidecars; next: copy what is in sidecars/photos" in result.stdout
+    made = {str(path.relative_to(work / "sidecars")): path for path in work.glob("sidecars/photos/*/*.xmp")}
+    assert set(made) == {f"photos/{NAMES[row]}.xmp" for row in (0, 1, 3, 5)}
+    root = ElementTree.parse(made["photos/a/face.jpg.xmp"]).getroot()
+    assert texts(root, ".//dc:subject//rdf:li") == ["Anna & <Bo>"]
+    assert root.find(".//regions:Regions", XMP) is None
+    root = ElementTree.parse(made["photos/b/-lone.jpg.xmp"]).getroot()
+    assert texts(root, ".//dc:subject//rdf:li") == ["Zoë"]
+
+
+def test_sidecars_hold_where_the_faces_are_in_aligned_photos(export, work):
+    faces = [
+        {"crop": name, "sha256": "0", "box": [20 * row, 10, 20 * row + 40, 110]}
+        for row, name in enumerate(NAMES)
+    ]
+    photos = [
+        {"photo": "one.jpg", "sha256": "0", "size": [400, 200], "faces": faces[:3]},
+        {"photo": "trip/two.png", "sha256": "0", "size": [100, 200], "faces": faces[3:]},
+    ]
+    (work.parent / "images" / "list.json").write_text(json.dumps({"format": 1, "photos": photos}))
+    write_cluster_json(work, names=["Anna", None, "Bo"], hidden=[2])
+    result = export("--to", "xmp")
+    assert result.returncode == 0, result.stderr
+    assert sorted(path.name for path in work.glob("sidecars/photos/**/*.xmp")) == [
+        "one.jpg.xmp",
+        "two.png.xmp",
+    ]
+    root = ElementTree.parse(work / "sidecars/photos/one.jpg.xmp").getroot()
+    assert texts(root, ".//dc:subject//rdf:li") == ["Anna"]
+    assert texts(root, ".//regions:AppliedToDimensions/*") == ["400", "200", "pixel"]
+    assert texts(root, ".//regions:RegionList/rdf:Bag/rdf:li/regions:Type") == ["Face"] * 3
+    assert texts(root, ".//regions:RegionList/rdf:Bag/rdf:li/regions:Name") == ["Anna", "Anna"]
+    areas = [texts(area, "*") for area in root.iterfind(".//regions:Area", XMP)]
+    assert areas[1] == ["0.100000", "0.300000", "0.100000", "0.500000", "normalized"]
+    root = ElementTree.parse(work / "sidecars/photos/trip/two.png.xmp").getroot()
+    assert texts(root, ".//dc:subject//rdf:li") == ["Anna"]
+    assert len(root.findall(".//regions:Area", XMP)) == 1  # the hidden person's face is not told of
+    (work / "sidecars" / "mine.txt").touch()
+    assert "holds mine.txt" in export("--to", "xmp").stderr

@@ -14,11 +14,12 @@ import pytest
 from conftest import HOSTILE, KILLS, REPOSITORY, draw_images, make_people
 from PIL import Image
 
-from pipeline.corrections.said import Corrections, Person, save_corrections
+from pipeline.corrections.said import save_corrections
 from pipeline.files.clusters import read_clusters
-from pipeline.files.corrections import corrections_json
+from pipeline.files.corrections import Corrections, Person, corrections_json
 from pipeline.files.features import read_features
 from pipeline.files.json_object import write_json
+from pipeline.report.html import SCRIPTS, TEMPLATES
 from pipeline.report.thumbnails import thumbnail_key, thumbnail_place
 
 USAGE, INPUT = 2, 3
@@ -29,7 +30,7 @@ def data_of(report="report"):
     (folder,) = Path(report).glob("data-*")
     found = {}
     for path in folder.glob("*.js"):
-        if path.name not in ("report.js", "photo.js"):
+        if path.name not in SCRIPTS:
             text = path.read_text("ascii")
             name, value = re.fullmatch(r"deliver\((\"\w+\"),(.*)\);\n", text.replace(", ", ",", 1)).groups()
             assert "<" not in text
@@ -61,7 +62,9 @@ def test_a_report_holds_every_face_and_says_where_it_is(images, stage):
     assert ended.code == 0, ended.err
     clusters = read_clusters(Path("clusters.txt"))
     people, alone = int((clusters.sizes > 1).sum()), int((clusters.sizes == 1).sum())
-    assert ended.out.startswith(f"report/index.html: {people} people, {alone} faces alone, ")
+    assert ended.out.startswith(
+        f"report/index.html: {people} people, {alone} face{'s' * (alone != 1)} alone, "
+    )
     assert "next: open it in a browser" in ended.out
     data = data_of()
     assert data["index"]["sizes"] == clusters.sizes.tolist()
@@ -280,7 +283,7 @@ def test_usage(images, stage, options):
 def corrected(images):
     """A corrections file: the first two people are one, Anna."""
     lines = [np.array(line.split(), np.int64) for line in Path("clusters.txt").read_text().splitlines()]
-    said = Corrections([Person("Anna", lines[:2])], [(int(lines[2][0]), lines[2][1:])], [])
+    said = Corrections([Person("Anna", lines[:2])], [(lines[2][:1], lines[2][1:])])
     saved = save_corrections(said, read_features(Path("feature.bin")), None)
     write_json(Path("corrections.json"), corrections_json(saved))
     return said
@@ -290,9 +293,9 @@ def test_corrections_are_shown_again(corrected, stage):
     assert stage("report", "--corrections", "corrections.json").code == 0
     shown = data_of()["index"]["corrections"]
     assert shown["people"] == [
-        {"name": "Anna", "parts": [part.tolist() for part in corrected.people[0].parts]}
+        {"name": "Anna", "hidden": False, "parts": [part.tolist() for part in corrected.people[0].parts]}
     ]
-    assert shown["apart"] == [{"face": corrected.apart[0][0], "person": corrected.apart[0][1].tolist()}]
+    assert shown["apart"] == [[side.tolist() for side in corrected.apart[0]]]
     assert {face["cluster"] for face in shown["faces"]} == {0, 1, 2}
 
 
@@ -324,4 +327,11 @@ def test_a_report_of_one_face(tmp_path, stage, monkeypatch):
     for name in ("proposal", "predict"):
         assert stage(name, "--dim", "8").code == 0
     ended = stage("report", "--dim", "8")
-    assert ended.code == 0 and "0 people, 1 faces alone" in ended.out
+    assert ended.code == 0 and "0 people, 1 face alone" in ended.out
+
+
+def test_the_pages_scripts_parse_and_have_short_lines():
+    for name in SCRIPTS:
+        text = (TEMPLATES / name).read_text(encoding="utf-8")
+        assert max(map(len, text.split("\n"))) <= 110, name
+        assert "innerHTML" not in text and "insertAdjacentHTML" not in text

@@ -1,6 +1,5 @@
-"use strict";
-
 // The photo that a face was found in, shown from its own place on this machine, with the face's box.
+"use strict";
 
 // Of a face of a shard: its photo's path, and its box in percent of the photo as displayed.
 function photoOf(shard, at) {
@@ -15,8 +14,12 @@ function photoFigure(face) {
   const [left, top, width, height] = box;
   const style = `left:${left}%;top:${top}%;width:${width}%;height:${height}%`;
   const image = element("img", { src: href, alt: `The photo, ${path}` });
-  const shown = element("a", { class: "shown", href, target: "_blank", rel: "noreferrer" },
-    image, element("span", { class: "box", style, "aria-hidden": "true" }));
+  const shown = element(
+    "a",
+    { class: "shown", href, target: "_blank", rel: "noreferrer" },
+    image,
+    element("span", { class: "box", style, "aria-hidden": "true" }),
+  );
   // Moved away, or of a kind that browsers do not show: its name says where it was.
   image.addEventListener("error", () => shown.remove(), { once: true });
   return element("figure", { class: "photo" }, shown, element("figcaption", {}, path));

@@ -15,20 +15,17 @@ from hypothesis import strategies as st
 from pipeline.corrections.apply import apply_corrections
 from pipeline.corrections.matching import sketch_rows
 from pipeline.corrections.said import (
-    Corrections,
-    Person,
     corrections_of,
+    groups_of_people,
     load_corrections,
-    names_of_groups,
-    on_usable_rows,
     save_corrections,
 )
 from pipeline.files.clusters import read_clusters
-from pipeline.files.corrections import corrections_json, read_corrections
+from pipeline.files.corrections import Corrections, Person, corrections_json, read_corrections
 from pipeline.files.features import Features, read_features
 from pipeline.files.json_object import write_json
 from pipeline.groups import groups_from_labels, labels_from_groups
-from pipeline.judging.cluster import correct_people
+from pipeline.judging.corrected import correct_people
 from pipeline.judging.measures import NODE_MEASURES
 from pipeline.rows import Numbering
 from pipeline.training.problems import pose_problem
@@ -57,8 +54,9 @@ def assert_hold(labels, corrections):
         if one.name:
             for label in labels_of_person:
                 assert named.setdefault(label, one.name) == one.name
-    for face, others in corrections.apart:
-        assert labels[face] < 0 or labels[face] not in labels[others]
+    for one, other in corrections.apart:
+        assert not (set(labels[one]) & set(labels[other])) - {-1}
+    assert (labels[corrections.not_faces] < 0).all()
 
 
 # --- from labels to labels -----------------------------------------------------------------------
@@ -82,12 +80,18 @@ def labels_and_corrections(draw):
         people += [Person(None, parts[cut:])] if cut < len(parts) else []
     apart = []
     for _ in range(draw(st.integers(0, 6))):
-        face = draw(st.integers(0, count - 1))
-        others = np.flatnonzero(true != true[face])
-        if len(others):
-            chosen = draw(st.lists(st.sampled_from(others.tolist()), min_size=1, unique=True))
-            apart.append((face, rows(*chosen)))
-    return labels, Corrections(people, apart, [])
+        who = draw(st.integers(0, 3))
+        own, others = np.flatnonzero(true == who), np.flatnonzero(true != who)
+        if len(own) and len(others):
+            pair = [
+                draw(st.lists(st.sampled_from(side.tolist()), min_size=1, unique=True))
+                for side in (own, others)
+            ]
+            apart.append((rows(*pair[0]), rows(*pair[1])))
+    spoken_of = {row for person in people for row in person.rows.tolist()}
+    free = [row for row in range(count) if row not in spoken_of]
+    no_faces = draw(st.lists(st.sampled_from(free), unique=True)) if free else []
+    return labels, Corrections(people, apart, rows(*no_faces))
 
 
 @given(labels_and_corrections())
@@ -95,7 +99,9 @@ def test_every_correction_holds_whatever_the_clusters(case):
     labels, corrections = case
     corrected = apply_corrections(labels, corrections)
     assert_hold(corrected, corrections)
-    np.testing.assert_array_equal(corrected >= 0, labels >= 0)
+    gone = np.zeros(len(labels), bool)
+    gone[corrections.not_faces] = True
+    np.testing.assert_array_equal(corrected >= 0, (labels >= 0) & ~gone)
     placed = corrected[corrected >= 0]
     assert set(placed.tolist()) == set(range(len(np.unique(placed))))
 
@@ -106,8 +112,9 @@ def test_rows_that_nothing_is_said_of_stay_together(case):
     said = np.zeros(len(labels), bool)
     for one in corrections.people:
         said[one.rows] = True
-    for face, others in corrections.apart:
-        said[others], said[face] = True, True
+    for one, other in corrections.apart:
+        said[one], said[other] = True, True
+    said[corrections.not_faces] = True
     corrected = apply_corrections(labels, corrections)
     for cluster in partition(np.where(said, -1, labels)):
         assert len(set(corrected[list(cluster)].tolist())) == 1
@@ -122,7 +129,7 @@ def test_corrections_applied_twice_are_as_applied_once(case):
 
 def test_the_same_person_brings_whole_clusters_together():
     labels = np.array([0, 0, 0, 1, 1, 2, 2, -1])
-    corrections = Corrections([person([0, 1], [3, 4])], [], [])
+    corrections = Corrections([person([0, 1], [3, 4])])
     assert partition(apply_corrections(labels, corrections)) == {
         frozenset({0, 1, 2, 3, 4}),
         frozenset({5, 6}),
@@ -131,7 +138,7 @@ def test_the_same_person_brings_whole_clusters_together():
 
 def test_a_stray_face_of_a_person_comes_alone_and_leaves_strangers_where_they_are():
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
-    corrections = Corrections([person([0, 1, 2, 4])], [], [])
+    corrections = Corrections([person([0, 1, 2, 4])])
     assert partition(apply_corrections(labels, corrections)) == {
         frozenset({0, 1, 2, 3, 4}),
         frozenset({5, 6, 7}),
@@ -140,7 +147,7 @@ def test_a_stray_face_of_a_person_comes_alone_and_leaves_strangers_where_they_ar
 
 def test_a_face_that_is_not_this_person_leaves_alone():
     labels = np.array([0, 0, 0, 0, 1])
-    corrections = Corrections([], [(3, rows(0, 1))], [])
+    corrections = Corrections([], [(rows(3), rows(0, 1))])
     assert partition(apply_corrections(labels, corrections)) == {
         frozenset({0, 1, 2}),
         frozenset({3}),
@@ -150,13 +157,13 @@ def test_a_face_that_is_not_this_person_leaves_alone():
 
 def test_a_few_faces_of_one_person_do_not_take_anothers_cluster():
     labels = np.zeros(10, np.int64)
-    corrections = Corrections([person([8], [9])], [(8, rows(*range(8)))], [])
+    corrections = Corrections([person([8], [9])], [(rows(8), rows(*range(8)))])
     assert partition(apply_corrections(labels, corrections)) == {frozenset(range(8)), frozenset({8, 9})}
 
 
 def test_two_names_never_share_a_cluster():
     labels = np.zeros(7, np.int64)
-    corrections = Corrections([person([0, 1, 2], name="Anna"), person([3, 4], name="Bert")], [], [])
+    corrections = Corrections([person([0, 1, 2], name="Anna"), person([3, 4], name="Bert")])
     assert partition(apply_corrections(labels, corrections)) == {
         frozenset({0, 1, 2, 5, 6}),
         frozenset({3, 4}),
@@ -165,19 +172,19 @@ def test_two_names_never_share_a_cluster():
 
 def test_people_said_apart_part_although_a_run_puts_them_together():
     labels = np.zeros(6, np.int64)
-    corrections = Corrections([person([0, 1, 2])], [(0, rows(4, 5))], [])
+    corrections = Corrections([person([0, 1, 2])], [(rows(0), rows(4, 5))])
     assert partition(apply_corrections(labels, corrections)) == {frozenset({0, 1, 2, 3}), frozenset({4, 5})}
 
 
 def test_two_people_whom_nothing_keeps_apart_may_turn_out_to_be_one():
     labels = np.array([0, 0, 0, 0, 1])
-    corrections = Corrections([person([0, 1]), person([2, 3])], [], [])
+    corrections = Corrections([person([0, 1]), person([2, 3])])
     assert partition(apply_corrections(labels, corrections)) == {frozenset({0, 1, 2, 3}), frozenset({4})}
 
 
 def test_no_correction_changes_nothing():
     labels = np.array([2, 2, 0, -1, 1])
-    np.testing.assert_array_equal(apply_corrections(labels, Corrections([], [], [])), labels)
+    np.testing.assert_array_equal(apply_corrections(labels, Corrections()), labels)
 
 
 # --- faces that leave find another person --------------------------------------------------------
@@ -194,6 +201,11 @@ def by_similarity(measured):
     return 0.6 + measured.nodes[:, NODE_MEASURES.index("similarity to the rest of the proposal")] / 1000
 
 
+def together(measured):
+    """Nobody is alone."""
+    return np.where(measured.proposals[:, 0] > 0, 0.9, 0.3).astype(np.float32)
+
+
 def never(measured):
     return np.zeros(len(measured.rows))
 
@@ -204,11 +216,26 @@ def test_a_face_that_leaves_goes_to_another_person_only_on_evidence():
     own = np.flatnonzero(labels == 3)
     wrong = labels.copy()
     wrong[own[0]] = 5
-    corrections = Corrections([], [(int(own[0]), np.flatnonzero(labels == 5))], [])
-    found = correct_people(posed.graph, wrong, corrections, by_similarity)
+    corrections = Corrections([], [(own[:1], np.flatnonzero(labels == 5))])
+    found = correct_people(posed.graph, wrong, corrections, together, by_similarity)
     assert partition(found) == partition(labels)
-    alone = correct_people(posed.graph, wrong, corrections, never)
+    alone = correct_people(posed.graph, wrong, corrections, together, never)
     assert frozenset({int(own[0])}) in partition(alone)
+
+
+def test_a_face_that_leaves_joins_one_other_face_where_gcn_d_finds_both_likely():
+    posed = problem()
+    labels = np.unique(posed.labels, return_inverse=True)[1]
+    own = np.flatnonzero(labels == 3)
+    wrong = labels.copy()
+    wrong[own[0]] = 5
+    wrong[own[2:]] = labels.max() + 1 + np.arange(len(own) - 2)  # but for one, its person's faces are alone
+    apart = [(own[:1], np.flatnonzero(labels == 5))]
+    found = correct_people(posed.graph, wrong, Corrections([], apart), together, never)
+    assert found[own[0]] in found[own[1:]]
+    assert_hold(found, Corrections([], apart))
+    parted = Corrections([], [*apart, (own[:1], own[1:])])
+    assert_hold(correct_people(posed.graph, wrong, parted, together, never), parted)
 
 
 def test_faces_that_leave_never_meet_again():
@@ -217,9 +244,9 @@ def test_faces_that_leave_never_meet_again():
     own = np.flatnonzero(labels == 3)
     wrong = labels.copy()
     wrong[own[:2]] = 5
-    apart = [(int(face), np.flatnonzero(labels == 5)) for face in own[:2]] + [(int(own[0]), own[1:2])]
-    corrections = Corrections([], apart, [])
-    assert_hold(correct_people(posed.graph, wrong, corrections, by_similarity), corrections)
+    apart = [(own[[at]], np.flatnonzero(labels == 5)) for at in range(2)] + [(own[:1], own[1:2])]
+    corrections = Corrections([], apart)
+    assert_hold(correct_people(posed.graph, wrong, corrections, together, by_similarity), corrections)
 
 
 # --- images known again --------------------------------------------------------------------------
@@ -230,7 +257,9 @@ def features_of(rows_, meta=None):
 
 
 SAID = Corrections(
-    [person([3, 4], [10], name="Anna"), person([20, 21])], [(7, rows(3, 4)), (20, rows(7))], []
+    [person([3, 4], [10], name="Anna"), replace(person([20, 21]), hidden=True)],
+    [(rows(7), rows(3, 4)), (rows(20), rows(7))],
+    rows(22),
 )
 NAMES = [f"images/{row}.jpg" for row in range(98)]
 
@@ -239,34 +268,29 @@ NAMES = [f"images/{row}.jpg" for row in range(98)]
 def features():
     """97 usable rows and one of zeros, none of which is spoken of."""
     given_rows = make_people(people=12, images=8).rows
-    assert (np.abs(given_rows).sum(1) > 0)[[3, 4, 7, 10, 20, 21]].all()
+    assert (np.abs(given_rows).sum(1) > 0)[[3, 4, 7, 10, 20, 21, 22]].all()
     return features_of(given_rows)
 
 
 def as_found(corrections):
     """Corrections as a value to compare."""
     return (
-        [(one.name, [part.tolist() for part in one.parts]) for one in corrections.people],
-        [(face, others.tolist()) for face, others in corrections.apart],
+        [(one.name, one.hidden, [part.tolist() for part in one.parts]) for one in corrections.people],
+        [(one.tolist(), other.tolist()) for one, other in corrections.apart],
+        corrections.not_faces.tolist(),
     )
 
 
 def moved(corrections, place):
-    return as_found(
-        Corrections(
-            [Person(one.name, [place[part] for part in one.parts]) for one in corrections.people],
-            [(int(place[face]), place[others]) for face, others in corrections.apart],
-            [],
-        )
-    )
+    return as_found(corrections.renumbered(place.__getitem__))
 
 
 @pytest.mark.parametrize("names", [None, NAMES], ids=["rows alone", "names"])
 def test_saved_and_read_they_say_the_same(features, tmp_path, names):
     path = tmp_path / "corrections.json"
     write_json(path, corrections_json(save_corrections(SAID, features, names)))
-    found = corrections_of(read_corrections(path), features, names)
-    assert as_found(found) == as_found(SAID) and found.lost == []
+    found, lost = corrections_of(read_corrections(path), features, names)
+    assert as_found(found) == as_found(SAID) and lost == []
 
 
 @pytest.mark.parametrize("names", [None, NAMES], ids=["rows alone", "names"])
@@ -277,20 +301,20 @@ def test_a_list_sorted_anew_and_grown_keeps_them(features, names):
     grown = features_of(np.concatenate([more, features.rows[order]]))
     place = len(more) + np.argsort(order)
     names = names and [f"new/{row}.jpg" for row in range(len(more))] + [names[row] for row in order]
-    assert as_found(corrections_of(saved, grown, names)) == moved(SAID, place)
+    assert as_found(corrections_of(saved, grown, names)[0]) == moved(SAID, place)
 
 
 def test_renamed_images_are_known_by_their_features(features):
     saved = save_corrections(SAID, features, NAMES)
     renamed = [f"elsewhere/{name}" for name in NAMES]
-    assert as_found(corrections_of(saved, features, renamed)) == as_found(SAID)
+    assert as_found(corrections_of(saved, features, renamed)[0]) == as_found(SAID)
 
 
 def test_features_computed_on_another_machine_are_the_same_images(features):
     saved = save_corrections(SAID, features, None)
     noise = np.random.default_rng(0).standard_normal(features.rows.shape).astype(np.float32)
     again = features.rows * (1 + 2e-3 * noise)  # as half precision rounds
-    assert as_found(corrections_of(saved, features_of(again), None)) == as_found(SAID)
+    assert as_found(corrections_of(saved, features_of(again), None)[0]) == as_found(SAID)
 
 
 def test_images_saved_anew_under_their_names_are_the_same_images(features):
@@ -301,7 +325,7 @@ def test_images_saved_anew_under_their_names_are_the_same_images(features):
     order = np.random.default_rng(1).permutation(len(NAMES))
     anew = (features.rows + 0.2 * length * noise)[order]
     named = [NAMES[row] for row in order]
-    assert as_found(corrections_of(saved, features_of(anew), named)) == moved(SAID, np.argsort(order))
+    assert as_found(corrections_of(saved, features_of(anew), named)[0]) == moved(SAID, np.argsort(order))
     with pytest.raises(InputError, match="none of its 6 faces"):
         corrections_of(saved, features_of(anew), None)  # without names nothing tells that it is the same
 
@@ -309,12 +333,12 @@ def test_images_saved_anew_under_their_names_are_the_same_images(features):
 def test_another_networks_features_leave_the_names_to_tell(features):
     saved = save_corrections(SAID, features, NAMES)
     other = features_of(make_people(people=12, images=8, dim=32, seed=9).rows, {"model": "iresnet50"})
-    assert other.usable[[3, 4, 7, 10, 20, 21]].all()
+    assert other.usable[[3, 4, 7, 10, 20, 21, 22]].all()
     order = np.random.default_rng(1).permutation(len(NAMES))
     named = [NAMES[row] for row in order]
     other = replace(other, rows=other.rows[order], numbering=Numbering(other.usable[order]))
-    assert as_found(corrections_of(saved, other, named)) == moved(SAID, np.argsort(order))
-    with pytest.raises(InputError, match="none of its 6 faces"):
+    assert as_found(corrections_of(saved, other, named)[0]) == moved(SAID, np.argsort(order))
+    with pytest.raises(InputError, match="none of its 7 faces"):
         corrections_of(save_corrections(SAID, features, None), other, named)
 
 
@@ -322,11 +346,12 @@ def test_another_image_of_the_same_name_is_not_taken_for_it(features):
     saved = save_corrections(SAID, features, NAMES)
     changed = features.rows.copy()
     changed[4] = make_people(seed=8).rows[4]
-    found = corrections_of(saved, features_of(changed), NAMES)
-    assert found.lost == ["images/4.jpg"]
+    found, lost = corrections_of(saved, features_of(changed), NAMES)
+    assert lost == ["images/4.jpg"]
     assert as_found(found) == (
-        [("Anna", [[3], [10]]), (None, [[20, 21]])],
-        [(7, [3]), (20, [7])],
+        [("Anna", False, [[3], [10]]), (None, True, [[20, 21]])],
+        [([7], [3]), ([20], [7])],
+        [22],
     )
 
 
@@ -334,12 +359,12 @@ def test_lost_faces_are_told_of(features, tmp_path, capsys):
     path = tmp_path / "corrections.json"
     write_json(path, corrections_json(save_corrections(SAID, features, NAMES)))
     load_corrections(path, features_of(features.rows[:20]), NAMES[:20])
-    assert "2 of its faces, the first images/20.jpg, are not among the features" in capsys.readouterr().err
+    assert "3 of its faces, the first images/20.jpg, are not among the features" in capsys.readouterr().err
 
 
 def test_corrections_of_other_images_are_refused(features):
     saved = save_corrections(SAID, features, NAMES)
-    with pytest.raises(InputError, match=r"none of its 6 faces, the first images/3\.jpg"):
+    with pytest.raises(InputError, match=r"none of its 7 faces, the first images/3\.jpg"):
         corrections_of(saved, features_of(make_people(seed=4).rows), NAMES)
 
 
@@ -353,41 +378,43 @@ def test_sketches_of_any_dimension_tell_images_apart(dim):
 
 
 def test_contradictions_name_both_sides(features):
-    both = Corrections([person([3, 4])], [(3, rows(4))], [])
+    both = Corrections([person([3, 4])], [(rows(3), rows(4))])
     with pytest.raises(
         InputError, match=r"images/3\.jpg and images/4\.jpg that they are the same person and"
     ):
         corrections_of(save_corrections(both, features, NAMES), features, NAMES)
-    through_others = Corrections([person([3, 4]), person([4, 5]), person([5, 6])], [(6, rows(3))], [])
+    through_others = Corrections([person([3, 4]), person([4, 5]), person([5, 6])], [(rows(6), rows(3))])
     with pytest.raises(InputError, match="row 6 and row 3"):
         corrections_of(save_corrections(through_others, features, None), features, None)
-    names = Corrections([person([3, 4], name="Anna"), person([4, 5], name="Bert")], [], [])
+    names = Corrections([person([3, 4], name="Anna"), person([4, 5], name="Bert")])
     with pytest.raises(InputError, match="'Anna' and 'Bert'"):
         corrections_of(save_corrections(names, features, None), features, None)
 
 
 def test_people_with_a_face_or_a_name_in_common_are_one(features):
-    said = Corrections(
-        [person([3], name="Anna"), person([4, 5]), person([5, 6]), person([7], name="Anna")], [], []
-    )
-    found = corrections_of(save_corrections(said, features, None), features, None)
+    said = Corrections([person([3], name="Anna"), person([4, 5]), person([5, 6]), person([7], name="anna")])
+    found, _ = corrections_of(save_corrections(said, features, None), features, None)
     assert [(one.name, one.rows.tolist()) for one in found.people] == [("Anna", [3, 7]), (None, [4, 5, 6])]
 
 
 DAMAGE = {
-    "another format": lambda said: said | {"format": 2},
+    "another format": lambda said: said | {"format": 3},
     "no network": lambda said: said | {"network": None},
     "no faces": lambda said: {name: value for name, value in said.items() if name != "faces"},
-    "a face that is not listed": lambda said: said | {"apart": [{"face": 3, "person": [99]}]},
-    "nobody": lambda said: said | {"people": [{"name": "Anna", "parts": []}]},
-    "an empty part": lambda said: said | {"people": [{"name": "Anna", "parts": [[]]}]},
-    "an empty name": lambda said: said | {"people": [{"name": " ", "parts": [[3]]}]},
-    "a name that is none": lambda said: said | {"people": [{"name": 7, "parts": [[3]]}]},
+    "a face that is not listed": lambda said: said | {"apart": [[[3], [99]]]},
+    "a pair of one": lambda said: said | {"apart": [[[3]]]},
+    "a pair with nobody": lambda said: said | {"apart": [[[3], []]]},
+    "nobody": lambda said: said | {"people": [{"name": "Anna", "hidden": False, "parts": []}]},
+    "an empty part": lambda said: said | {"people": [{"name": "Anna", "hidden": False, "parts": [[]]}]},
+    "an empty name": lambda said: said | {"people": [{"name": " ", "hidden": False, "parts": [[3]]}]},
+    "a name that is none": lambda said: said | {"people": [{"name": 7, "hidden": False, "parts": [[3]]}]},
+    "hidden or not": lambda said: said | {"people": [{"name": None, "hidden": 1, "parts": [[3]]}]},
+    "no face as text": lambda said: said | {"not_faces": ["3"]},
     "a sketch cut short": lambda said: said | {"faces": [{"row": 3, "name": None, "sketch": "AAAA"}]},
     "a face twice": lambda said: said | {"faces": said["faces"] * 2},
     "a negative row": lambda said: said | {"faces": [{"row": -1, "name": None, "sketch": "A" * 16}]},
-    "rows as text": lambda said: said | {"people": [{"name": None, "parts": [["3"]]}]},
-    "lists of lists": lambda said: said | {"people": [{"name": None, "parts": [[[3]]]}]},
+    "rows as text": lambda said: said | {"people": [{"name": None, "hidden": False, "parts": [["3"]]}]},
+    "lists of lists": lambda said: said | {"people": [{"name": None, "hidden": False, "parts": [[[3]]]}]},
 }
 
 
@@ -399,13 +426,34 @@ def test_damaged_files_are_refused(features, tmp_path, case):
         read_corrections(path)
 
 
-def test_names_of_groups(features):
+def test_a_file_of_the_format_before_is_read(features, tmp_path):
+    path = tmp_path / "corrections.json"
+    said = Corrections([person([3, 4], name="Anna")], [(rows(7), rows(3, 4))])
+    values = corrections_json(save_corrections(said, features, None))
+    old = {
+        "format": 1,
+        "people": [{"name": "Anna", "parts": [[3, 4]]}],
+        "apart": [{"face": 7, "person": [3, 4]}],
+    }
+    write_json(path, {key: values[key] for key in ("network", "faces")} | old)
+    assert as_found(read_corrections(path).said) == as_found(said)
+
+
+def test_an_image_is_not_both_somebody_and_no_face(features):
+    both = Corrections([person([3, 4])], [], rows(4))
+    with pytest.raises(InputError, match="row 4 that it is somebody and no face"):
+        corrections_of(save_corrections(both, features, None), features, None)
+
+
+def test_the_groups_of_people(features):
     groups = groups_from_labels(np.array([-1, 1, 1, 0, 0, 1]))
-    corrections = Corrections([person([3], name="Anna"), person([1, 5])], [], [])
-    assert names_of_groups(corrections, groups, 6) == ["Anna", None]
-    usable = np.array([False, True, True, True, True, True])
-    assert as_found(on_usable_rows(corrections, Numbering(usable))) == (
-        [("Anna", [[2]]), (None, [[0, 4]])],
+    corrections = Corrections([person([3], name="Anna"), person([1, 5]), person([0])])
+    found = groups_of_people(corrections, groups, 6)
+    assert [(group, one.name) for group, one in found] == [(0, "Anna"), (1, None)]
+    number_of = Numbering(np.array([False, True, True, True, True, True])).number_of
+    assert as_found(corrections.renumbered(number_of.__getitem__)) == (
+        [("Anna", False, [[2]]), (None, False, [[0, 4]])],
+        [],
         [],
     )
 
@@ -428,9 +476,9 @@ def said(made):
     """Corrections of clusters.txt that go against the features, saved."""
     lines = [rows(*map(int, line.split())) for line in Path("clusters.txt").read_text().splitlines()]
     corrections = Corrections(
-        [Person("Anna", [lines[0], lines[1]]), Person("Bert", [lines[2][1:]])],
-        [(int(lines[2][0]), lines[2][1:]), (int(lines[3][0]), lines[3][1:])],
-        [],
+        [Person("Anna", [lines[0], lines[1]]), Person("Bert", [lines[2][1:]], hidden=True)],
+        [(lines[2][:1], lines[2][1:]), (lines[3][:1], lines[3][1:]), (lines[4][:4], lines[4][4:])],
+        lines[5][:1],
     )
     save(corrections)
     return corrections
@@ -441,7 +489,7 @@ PREDICT = ("predict", "--corrections", "corrections.json")
 
 def test_no_later_run_undoes_a_correction(said, stage):
     ended = stage(*PREDICT)
-    assert ended.code == 0 and "4 corrections kept" in ended.out and ended.err == ""
+    assert ended.code == 0 and "6 corrections kept" in ended.out and ended.err == ""
     assert ended.out.endswith("next: sh run_report.sh --corrections corrections.json\n")
     assert_hold(clusters_now(), said)
     for options in (("--k", "7", "--rounds", "3"), ("--max-size", "3"), ("--threshold", "6")):
@@ -451,13 +499,14 @@ def test_no_later_run_undoes_a_correction(said, stage):
     names = json.loads(Path("clusters.json").read_text())["names"]
     assert sorted(filter(None, names)) == ["Anna", "Bert"]
     assert clusters_now()[said.people[0].rows[0]] == names.index("Anna")
+    assert json.loads(Path("clusters.json").read_text())["hidden"] == [names.index("Bert")]
 
 
 def test_clusters_are_done_only_with_the_same_corrections(said, stage):
     assert "is done already" not in stage(*PREDICT).out
     assert "is done already" in stage(*PREDICT).out
-    save(Corrections(said.people, said.apart[:1], []))
-    assert "3 corrections kept" in stage(*PREDICT).out
+    save(Corrections(said.people, said.apart[:1], said.not_faces))
+    assert "4 corrections kept" in stage(*PREDICT).out
     without = stage("predict")
     assert "is done already" not in without.out
     assert "leaving out the corrections it was made with" in without.err
@@ -469,7 +518,7 @@ def test_corrections_that_cannot_be_used_leave_the_clusters(said, stage):
     before = Path("clusters.txt").read_bytes()
     missing = stage("predict", "--corrections", "none.json")
     assert missing.code == INPUT and "none.json: not found" in missing.err
-    save(Corrections([said.people[0]], [(int(said.people[0].rows[0]), said.people[0].rows[-1:])], []))
+    save(Corrections([said.people[0]], [(said.people[0].rows[:1], said.people[0].rows[-1:])]))
     contradiction = stage(*PREDICT)
     assert contradiction.code == INPUT and "same person and that they are not" in contradiction.err
     Path("corrections.json").write_text("{")
