@@ -42,9 +42,9 @@ def get_parser() -> argparse.ArgumentParser:
         "--folds", type=cli.at_least(2), default=4, help="parts to divide the people into, a network each"
     )
     parser.add_argument(
-        "--draws", type=cli.at_least(1), default=20, help="resampled large sets from each feature space"
+        "--draws", type=cli.at_least(1), default=48, help="resampled large sets from each feature space"
     )
-    parser.add_argument("--epochs", type=cli.at_least(1), default=4, help="most epochs of a network")
+    parser.add_argument("--epochs", type=cli.at_least(1), default=5, help="most epochs of a network")
     parser.add_argument(
         "--patience", type=cli.at_least(1), default=4, help="epochs without gain before it stops"
     )
