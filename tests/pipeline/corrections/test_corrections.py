@@ -326,7 +326,7 @@ def test_images_saved_anew_under_their_names_are_the_same_images(features):
     anew = (features.rows + 0.2 * length * noise)[order]
     named = [NAMES[row] for row in order]
     assert as_found(corrections_of(saved, features_of(anew), named)[0]) == moved(SAID, np.argsort(order))
-    with pytest.raises(InputError, match="none of its 6 faces"):
+    with pytest.raises(InputError, match="none of its 7 faces"):
         corrections_of(saved, features_of(anew), None)  # without names nothing tells that it is the same
 
 
