@@ -174,6 +174,11 @@ function undoneOrRedone(by) {
 
 // After a change: the counts, the bar below, and what is shown.
 function refresh(words = "") {
+  refreshCounts(words);
+  return showViewAgain();
+}
+
+function refreshCounts(words) {
   const said = saidNow();
   byId("said-count").textContent = number(sayingsCount(said));
   byId("people-count").textContent = number(numberOf("people"));
@@ -196,15 +201,13 @@ function refresh(words = "") {
   for (const one of document.querySelectorAll("[data-do=undo]")) one.disabled = record.at === 0;
   for (const one of document.querySelectorAll("[data-do=redo]"))
     one.disabled = record.at === record.entries.length;
-  return showViewAgain();
 }
 
 async function showViewAgain() {
   if (view === "people" || view === "alone") {
     keepPlaces();
     await showCards();
-    review = await openQuestions(record.skipped);
-    showToDo();
+    await countQuestions();
   } else if (view === "review") {
     await showReview();
   } else if (view === "aside") {
@@ -237,6 +240,11 @@ function keepPlaces() {
 function comesFrom(person, shown) {
   const homes = person.clusters.length ? person.clusters : person.strays.map(clusterOfRow);
   return homes.map((cluster) => `person-${cluster + 1}`).find((id) => shown.has(id)) ?? null;
+}
+
+async function countQuestions() {
+  review = await openQuestions(record.skipped);
+  showToDo();
 }
 
 // What there is to do, said first.
@@ -423,7 +431,8 @@ async function start() {
   keepWayBack();
   byId("unreadable-link").hidden = !index.unreadable;
   await go(history.state, false);
-  await refresh(words);
+  refreshCounts(words);
+  if (view !== "review") await countQuestions();
 }
 
 start()
