@@ -41,7 +41,7 @@ def read_filelist(path: Path) -> FileList:
             "for aligned crops, write a list of them (`find FOLDER -type f > faces.txt`)"
         )
     data = read_text_bytes(path)
-    ends = "\0" if data.endswith(b"\0") else "\n"
+    ends = "\0" if data.endswith(b"\0") and data.strip(b"\0") else "\n"
     # Not splitlines(): it also breaks at characters that a file name may hold.
     lines = decode_text(path, data, ends).split(ends)
     names = [name for line in lines if (name := line if ends == "\0" else line.removesuffix("\r")).strip()]

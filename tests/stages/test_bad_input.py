@@ -129,7 +129,7 @@ def test_dim_against_the_json(made, stage):
     refused(stage("proposal", "--dim", "32"), INPUT, "--dim is 32 but feature.json says 64")
 
 
-ROUND = "super_vertex/round_033"  # of made_once, one that has proposals and repeats
+ROUND = "super_vertex/round_071"  # of made_once, one that has proposals and repeats
 PROPOSALS = {
     "missing": (lambda: shutil.rmtree("super_vertex"), "super_vertex: not found: run `sh run_proposal.sh`"),
     "of other features": (set_row(0, 1.0), "was made from other features"),
@@ -177,11 +177,11 @@ PROPOSALS = {
     "members missing": (lambda: os.remove(f"{ROUND}/members.npy"), "members.npy: not found"),
     "member out of range": (
         replace_array(f"{ROUND}/members.npy", lambda array: changed(array, 0, -5)),
-        "out of range, unreadable or twice",
+        "holds a row out of range, twice",
     ),
     "member twice": (
         replace_array(f"{ROUND}/members.npy", lambda array: changed(array, 0, array[1])),
-        "out of range, unreadable or twice",
+        "holds a row out of range, twice",
     ),
     "offsets do not fit": (
         replace_array(f"{ROUND}/offsets.npy", lambda array: changed(array, -1, 10**9)),
@@ -368,7 +368,6 @@ def test_training_data(made, stage):
     refused(stage(*train, "--folds", "2"), INPUT, "7 people", "in 2 folds: give labels of 8 at least")
     labels.write_text("".join(f"{row % 8}\n" for row in range(202)))
     refused(stage(*train, "--folds", "5"), INPUT, "8 people", "in 5 folds: give labels of 10 at least")
-    refused(stage(*train, "--draws", "1", "--epochs", "1"), INPUT, "fold 0: GCN-D makes no cluster")
     refused(stage(*train, "--output", "labels.txt"), ENVIRONMENT, "labels.txt: is not a folder")
 
 
@@ -446,6 +445,7 @@ def test_a_folder_that_may_not_be_written(made, obedient, command):
     if command[0] in ("extract", "export"):
         Path("list.txt").write_text("a.jpg\n" * 202)
     if command[0] == "extract":
+        os.remove("feature.bin")
         os.remove("feature.json")
     before = sorted(made.rglob("*"))
     os.chmod(made, 0o555)
@@ -475,7 +475,7 @@ def test_an_image_that_may_not_be_read_is_a_row_of_zeros(made, obedient):
     Path("shut").mkdir()
     Path("faces").mkdir()
     for name in ("faces/open.png", "faces/shut.png", "shut/a.png"):
-        Image.new("RGB", (112, 112), "gray").save(name)
+        Image.radial_gradient("L").resize((112, 112)).save(name)
     os.chmod("faces/shut.png", 0)
     os.chmod("shut", 0)
     Path("list.txt").write_text("faces/open.png\nfaces/shut.png\nshut/a.png\n")
