@@ -73,7 +73,7 @@ def main(args: argparse.Namespace) -> None:
 def print_rows(faces: FaceSet) -> None:
     """A row of the table for each hierarchy."""
     problem = pose_problem(faces.rows, faces.labels)
-    for hierarchy, (count, scores) in oracle_by_hierarchy(problem.rounds, faces.labels).items():
+    for hierarchy, (count, scores) in oracle_by_hierarchy(problem.rounds, problem.labels).items():
         least = LEAST.get((faces.name, faces.network), "") if hierarchy == "all" else ""
         print(
             f"| {faces.name} | {faces.network} | {hierarchy} | {count} "

@@ -56,5 +56,5 @@ def test_proposals_allow_nearly_all_of_the_people(shared, monkeypatch, name, lea
     oracle, datasets = (importlib.import_module(part) for part in ("oracle", "datasets"))
     faces = datasets.load(name, "dlib", shared)
     problem = pose_problem(faces.rows, faces.labels)
-    _, scores = oracle.oracle_by_hierarchy(problem.rounds, faces.labels)["all"]
+    _, scores = oracle.oracle_by_hierarchy(problem.rounds, problem.labels)["all"]
     assert 100 * scores.bcubed.f >= least
