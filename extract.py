@@ -118,7 +118,9 @@ def main(args: argparse.Namespace) -> None:
             try:
                 if not earlier and not journal.done:
                     warn_of_unaligned(filelist.paths, args.crop)
-                plan = extraction.plan_rows(filelist, images, [*earlier, *journal.set_aside], journal.done)
+                if journal.done or journal.set_aside:  # a stopped run has rows as well
+                    earlier = [*earlier, *journal.set_aside]
+                    plan = extraction.plan_rows(filelist, images, earlier, journal.done)
                 before = journal.done
                 make = partial(extraction.feature_maker, args.crop, backbone, device)
                 extraction.write_rows(

@@ -9,7 +9,8 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
-from model.backbones import DLIB_INPUT, IRESNET_BLOCKS, IResNet, load_backbone, load_dlib
+from model.backbones import BACKBONES, DLIB_INPUT, IRESNET_BLOCKS, IResNet, load_backbone, load_dlib
+from model.names import BACKBONE_NAMES
 from model.weights import find_dlib_weights
 
 
@@ -100,3 +101,7 @@ def test_resnet50_pools_2048_features(tmp_path):
     backbone = load_backbone("resnet50", path)
     with torch.inference_mode():
         assert backbone.network(torch.zeros(1, 3, 224, 224)).shape == (1, 2048)
+
+
+def test_the_names_that_may_be_chosen_are_those_of_the_networks():
+    assert tuple(BACKBONES) == BACKBONE_NAMES
