@@ -9,14 +9,14 @@ graph and the cluster proposals of every round of merging.
 import argparse
 import sys
 import time
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from common import cli
 from common.errors import InputError, UsageError
 from common.profile import profile_lines, step
-from common.progress import bar, log
+from common.progress import log
 
 from distributed.engine import add_engine_options, check_engine, engine
 from pipeline.defaults import MAX_SIZE, NEIGHBORS, ROUNDS, SEARCHES, THRESHOLD
@@ -117,32 +117,26 @@ def main(args: argparse.Namespace) -> None:
             return
         import numpy as np
 
-        from pipeline.calibration import Calibration, calibrate_to_impostors, refuse_equal_rows
+        from pipeline.calibration import refuse_equal_rows
         from pipeline.proposals.copies import collapse_copies
         from pipeline.proposals.merging import propose
-        from pipeline.rows import Numbering, UnitRows, UsableRows, graph_of_usable_rows
-        from pipeline.search.knn import fill_graph
+        from pipeline.rows import Numbering, UnitRows
+        from pipeline.search.graph import GraphSearch
 
         with engine(args) as machines, whole_folder(args.output, holds=files.SUPER_VERTEX_FILES) as folder:
-
-            def graph_among(standing: np.ndarray) -> tuple[UsableRows, UsableRows, Calibration]:
-                """Search and calibrate among some of the usable rows, bool (U,)."""
-                numbering = Numbering(features.numbering.at_rows(standing, False))
-                k = min(args.k, len(numbering) - 1)
-                neighbors, similarities = files.create_graph(folder, len(features.rows), k)
-                with step("prepare search"):
-                    some = replace(features, numbering=numbering)
-                    run["search"], results = machines.neighbors(some, k + 1, args.search)
-                with step("search"), bar(len(numbering), "affinity graph", "faces") as progress:
-                    fill_graph(results, numbering, neighbors, similarities, progress.update)
-                del results
-                with step("calibrate"):
-                    calibration = calibrate_to_impostors(UnitRows(features.rows, numbering), prior)
-                return *graph_of_usable_rows(neighbors, similarities, numbering), calibration
-
+            graph_among = GraphSearch(
+                features.rows,
+                features.numbering,
+                args.k,
+                prior,
+                partial(files.create_graph, folder),
+                partial(machines.search, args.search, features.rows),
+            )
             everyone = UnitRows(features.rows, features.numbering)
             refuse_equal_rows(everyone, args.features)
             stands, near, cosines, calibration = collapse_copies(everyone, graph_among)
+            run["search"] = graph_among.search.described
+            del graph_among  # it holds the rows
             stands_for = features.numbering.at_rows(features.numbering.row_of[stands], -1)
             numbering = Numbering(stands_for == np.arange(len(stands_for)))
             with step("merge"):
@@ -176,7 +170,12 @@ def main(args: argparse.Namespace) -> None:
         f"{args.output}: {proposals} proposals from {len(everyone)} faces, "
         + (f"{len(copies)} of them copies, " if len(copies) else "")
         + f"{described['method']} search"
-        + (f" with recall {described['recall']:.3f}" if described["method"] != "exact" else "")
+        + (
+            f" that finds {100 * described['recall_possible']:.1f} % of neighbors that could be one person "
+            f"and {100 * described['recall']:.0f} % of all {near.shape[1]}"
+            if described["method"] != "exact"
+            else ""
+        )
         + f", in {time.monotonic() - started:.1f} s; next: sh run_predict.sh"
     )
 

@@ -25,12 +25,11 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.calibration import Calibration
-    from pipeline.files.features import Features
     from pipeline.judging.cluster import Predict, Scorer
     from pipeline.judging.measures import Graph
     from pipeline.proposals.merging import Linking
     from pipeline.rows import Numbering
-    from pipeline.search.gpu import Found
+    from pipeline.search.knn import Search
     from stages.extraction import Compute, Piece
 
 ENGINES = ("local", "ray")
@@ -73,11 +72,10 @@ class Engine(Protocol):
     ) -> Iterator["Piece"]:
         """What the function that `make` makes gives for batches of image files, in order."""
 
-    def neighbors(
-        self, features: "Features", k: int, method: str
-    ) -> tuple[dict[str, Any], Iterator["Found"]]:
-        """What the manifest says of the search by `method`, and the k nearest of all usable rows for runs
-        of usable rows in order, themselves among them."""
+    def search(
+        self, method: str, rows: "np.ndarray", numbering: "Numbering", k: int, calibration: "Calibration"
+    ) -> "Search":
+        """A search by `method` for k neighbors among some rows of the memory map `rows`."""
 
     def edges(
         self,
@@ -108,15 +106,12 @@ class LocalEngine:
     ) -> Iterator["Piece"]:
         return in_threads(make(), batches, self.workers)
 
-    def neighbors(
-        self, features: "Features", k: int, method: str
-    ) -> tuple[dict[str, Any], Iterator["Found"]]:
-        from pipeline.rows import unit_blocks
+    def search(
+        self, method: str, rows: "np.ndarray", numbering: "Numbering", k: int, calibration: "Calibration"
+    ) -> "Search":
         from pipeline.search.knn import make_search
 
-        search = make_search(method, features.rows, features.usable, k - 1)
-        blocks = unit_blocks(features.rows, features.usable, search.queries_at_once)
-        return search.described(), search.results(blocks, k)
+        return make_search(method, rows, numbering.usable, k, calibration)
 
     def edges(
         self,
@@ -151,12 +146,13 @@ class RayEngine:
 
         return in_actors(make, batches, device)
 
-    def neighbors(
-        self, features: "Features", k: int, method: str
-    ) -> tuple[dict[str, Any], Iterator["Found"]]:
-        from distributed.search import DESCRIBED, found_in_shards
+    def search(
+        self, method: str, rows: "np.ndarray", numbering: "Numbering", k: int, calibration: "Calibration"
+    ) -> "Search":
+        from distributed.search import found_in_shards
+        from pipeline.search.knn import EXACT, Search, numbered
 
-        return DESCRIBED, found_in_shards(features, k, self.shards)
+        return Search(EXACT, lambda k, _: numbered(found_in_shards(rows, numbering.usable, k, self.shards)))
 
     def edges(
         self,

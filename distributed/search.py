@@ -13,25 +13,22 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from distributed.engine import in_order, machines
-from pipeline.files.features import Features
 from pipeline.rows import BLOCK_ROWS, unit_blocks, unit_rows
 from pipeline.search.knn import DATABASE_ROWS, Found, nearest_rows
 
 MAX_BLOCKS = 8  # of BLOCK_ROWS queries in one task
 TASKS_A_NODE = 8  # at least, so that none waits long for the last
 MERGED_AT_ONCE = 4096
-DESCRIBED = {"method": "exact", "recall": 1.0, "effort": 0}  # what the manifest says of exact search
 
 Span = tuple[int, int]  # of rows of the feature file
 
 
-def found_in_shards(features: Features, k: int, shards: int | None) -> Iterator[Found]:
-    """For runs of usable rows in order, the k nearest of all usable rows, themselves among them.
+def found_in_shards(rows: np.ndarray, usable: np.ndarray, k: int, shards: int | None) -> Iterator[Found]:
+    """For runs of usable rows of the memory map (N, D) in order, the k nearest of all, themselves among them.
 
     The rows are cut into `shards`, by default one for each machine. Yields cosines float32 and
     numbers int32 of usable rows, (Q, k), best first, ties by row.
     """
-    rows, usable = features.rows, features.usable
     nodes = machines()
     threads = int(min(node["Resources"]["CPU"] for node in nodes))
     spans = shard_spans(usable, shards or len(nodes))

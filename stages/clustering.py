@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 
 from model.device import choose_device
-from pipeline.calibration import Calibration, calibrate_to_impostors
+from pipeline.calibration import Calibration
 from pipeline.files.calibration import read_calibration
 from pipeline.groups import canonical_groups, groups_from_labels, labels_from_groups
 from pipeline.judging.cluster import find_people
 from pipeline.judging.measures import measured_graph
 from pipeline.proposals.copies import collapse_copies
 from pipeline.proposals.merging import propose
-from pipeline.rows import Numbering, unit_blocks, unit_rows
-from pipeline.search.knn import fill_graph, make_search
+from pipeline.rows import Numbering, unit_rows
+from pipeline.search.graph import GraphSearch
+from pipeline.search.knn import Search, make_search
 from stages.judges import load_judges
 
 
@@ -34,15 +35,13 @@ def cluster_features(
     unit = unit_rows(rows, numbering.usable)
     prior = read_calibration(calibration_path, None) if calibration_path else None
 
-    def graph_among(standing: np.ndarray) -> tuple[np.ndarray, np.ndarray, Calibration]:
-        some, count = numbering.at_rows(standing, False), int(standing.sum())
-        width = min(k, count - 1)
-        search = make_search("auto", rows, some, width)
-        results = search.results(unit_blocks(rows, some, search.queries_at_once), width + 1)
-        neighbors, similarities = np.empty((count, width), np.int32), np.empty((count, width), np.float32)
-        fill_graph(results, Numbering(np.ones(count, bool)), neighbors, similarities)
-        return neighbors, similarities, calibrate_to_impostors(unit[standing], prior)
+    def create(count: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.empty((count, width), np.int32), np.empty((count, width), np.float32)
 
+    def search_among(some: Numbering, width: int, calibration: Calibration) -> Search:
+        return make_search("auto", rows, some.usable, width, calibration)
+
+    graph_among = GraphSearch(rows, numbering, k, prior, create, search_among)
     stands, neighbors, similarities, calibration = collapse_copies(unit, graph_among)
     standing, place = np.unique(stands, return_inverse=True)
     unit = unit[standing]

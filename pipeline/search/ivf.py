@@ -1,134 +1,296 @@
-"""Approximate search by inverted lists (IVF): k-means divides the rows into lists, and a query is compared
-with the rows of the lists nearest to it.
+"""Approximate search by inverted lists (IVF): k-means divides the rows into cells, and each row is compared
+with the rows of the cells nearest to it.
 
-All queries that look into a list are multiplied with its rows at once. One query after another would
-read every row from memory anew, which takes several times as long as to multiply it.
+The queries are the rows themselves. So which cells are nearest to a row is found once, which says both where
+it lies and where it looks, and rows ask in the order of their cells: those that look into a cell do so
+together, and one matrix product compares them with all its rows.
 """
 
-from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from common.threads import in_threads, usable_cores
+from common.threads import in_threads
 
 import faiss
 import numpy as np
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
+from pipeline.calibration import Calibration
 from pipeline.rows import slices, unit_blocks, unit_sample
 from pipeline.search.gpu import Found
 
-TRAINING_ROWS_A_LIST = 20
-KMEANS_ROUNDS = 3
-QUERIES_AT_ONCE = 16384  # for each thread: enough of them look into one list
-MAX_AT_ONCE = 1 << 17  # for all threads: half a gigabyte
-# For each thread, to bound the memory: pairs of a query and a list, and of a query and a row in a list,
-# which may hold most rows where most are alike.
-PROBES_AT_ONCE, PRODUCTS_AT_ONCE = 1 << 22, 1 << 24
+# For some usable rows their numbers, int64 (Q,), and what is found for them: cosines and numbers, (Q, k).
+Neighbors = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+ROWS_A_CELL = (
+    64  # about the images of a person: larger cells cut people in two, smaller ones cost more to find
+)
+TRAINING_ROWS_A_CELL = 20
+KMEANS_ROUNDS = 2
+# Up to so many cells, products with all centroids find the nearest ones as quickly as a graph of them does.
+MOST_FLAT = 1 << 14
+LINKS, CONSTRUCTION, SEARCHED = 32, 80, 32  # of that graph (HNSW): 99 % of rows find their nearest cell
+QUERIES_AT_ONCE = 1 << 16  # enough of them look into one cell
+PRODUCTS_AT_ONCE = 1 << 24  # of a thread, to bound the memory
+WIDER = 4  # times as many cells are looked into by a row that found too few
+
+MIN_RECALL = 0.995  # of the neighbors that could be the same person
+MAX_SHIFT = (
+    0.1  # deviations by which the last neighbor, and the third nearest stranger, may be farther on average
+)
+SAMPLE_ROWS = 500
+DEEPER = 2  # times k neighbors of the sample are known: approximate search finds some beyond the k-th
+STRANGER = 3  # whose similarity is a measure of the judges, counted from the nearest
 
 
 @dataclass(frozen=True)
-class Lists:
-    """The N usable rows list by list: those of list c are `rows[bounds[c] : bounds[c + 1]]`.
+class Centroids:
+    """The means of the cells, float32 (C, D) of length one; `graph` finds the nearest of many, and `share`,
+    (C,), is how much of the training sample lies in each."""
 
-    `rows` float32 (N, D), of length one; `row_of` int64 (N,), their numbers among the usable rows;
-    `list_of` int64 (N,), the list of each usable row; `bounds` int64 (C + 1,); `centroids` an index
-    of the C centroids.
+    means: np.ndarray
+    graph: faiss.IndexHNSWFlat | None
+    share: np.ndarray
+
+    def nearest(self, rows: np.ndarray, count: int) -> np.ndarray:
+        """The cells nearest to rows, float32 (Q, D), nearest first, int32 (Q, count)."""
+        if self.graph is None:
+            return nearest_means(self.means, rows, count)
+        faiss.omp_set_num_threads(1)  # holds for the calling thread only
+        reach = max(SEARCHED, 2 * count)
+        searched = faiss.SearchParametersHNSW(efSearch=reach)  # type: ignore[attr-defined]
+        found = self.graph.search(rows, count, params=searched)[1].astype(np.int32)
+        lost = np.flatnonzero((found < 0).any(axis=1))  # where the graph is not connected
+        found[lost] = nearest_means(self.means, rows[lost], count)
+        return found
+
+
+def nearest_means(means: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """As `Centroids.nearest`, by comparing with every mean."""
+    found = np.empty((len(rows), count), np.int32)
+    for part in slices(len(rows), max(1, PRODUCTS_AT_ONCE // len(means))):
+        cosines = rows[part] @ means.T
+        if count == 1:
+            found[part, 0] = cosines.argmax(axis=1)
+            continue
+        best = np.argpartition(cosines, -count, axis=1)[:, -count:] if count < len(means) else None
+        best = np.sort(best, axis=1) if best is not None else np.tile(np.arange(count), (len(cosines), 1))
+        order = np.argsort(-np.take_along_axis(cosines, best, axis=1), axis=1, kind="stable")
+        found[part] = np.take_along_axis(best, order, axis=1)
+    return found
+
+
+def learn_centroids(rows: np.ndarray, usable: np.ndarray) -> Centroids:
+    """K-means on the sphere (Dhillon and Modha 2001) with a sample of the usable rows of float32 (N, D)."""
+    count = max(1, int(np.count_nonzero(usable)) // ROWS_A_CELL)
+    sample = unit_sample(rows, usable, TRAINING_ROWS_A_CELL * count)
+    means = sample[np.arange(count) * len(sample) // count]
+    for _ in range(KMEANS_ROUNDS):
+        cell = nearest_of_blocks(centroids_of(means), (sample[part] for part in slices(len(sample))), 1)[:, 0]
+        ones = np.ones(len(sample), np.float32)
+        sums = sparse.csr_array((ones, (cell, np.arange(len(sample)))), (count, len(sample))) @ sample
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        means = np.where(lengths > 0, sums / np.maximum(lengths, 1e-12), means)
+    return centroids_of(means, np.bincount(cell, minlength=count) / len(sample))
+
+
+def centroids_of(means: np.ndarray, share: np.ndarray | None = None) -> Centroids:
+    """With the graph that finds the nearest of them, where there are many."""
+    graph = None
+    if len(means) > MOST_FLAT:
+        faiss.omp_set_num_threads(1)  # so that the graph is the same in every run
+        graph = faiss.IndexHNSWFlat(means.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
+        graph.hnsw.efConstruction = CONSTRUCTION
+        graph.add(means)
+    return Centroids(means, graph, np.zeros(len(means)) if share is None else share)
+
+
+def nearest_of_blocks(centroids: Centroids, blocks: Iterator[np.ndarray], count: int) -> np.ndarray:
+    """The `count` cells nearest to each row of the blocks, float32 (n, D) each; int32 (N, count)."""
+    with threadpool_limits(1, "blas"):
+        return np.concatenate(list(in_threads(lambda block: centroids.nearest(block, count), blocks)))
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Into how many cells each row looks, and what that finds of a sample: the share of the neighbors that
+    could be the same person, of all k, by how many deviations on average the last neighbor and the
+    third nearest stranger are farther than the true ones, and the share of all rows compared with."""
+
+    cells: int
+    recall_possible: float
+    recall: float
+    shift: float
+    compared: float
+
+    def described(self) -> dict[str, Any]:
+        """What the manifest says of the search."""
+        return {
+            "method": "ivf",
+            "recall": round(self.recall, 4),
+            "recall_possible": round(self.recall_possible, 4),
+            "shift": round(self.shift, 4),
+            "compared": round(self.compared, 6),
+            "effort": self.cells,
+        }
+
+
+def least_effort(
+    rows: np.ndarray, usable: np.ndarray, centroids: Centroids, k: int, calibration: Calibration
+) -> Effort:
+    """The fewest cells that find MIN_RECALL of the neighbors that could be the same person, and keep what is
+    measured of the others within MAX_SHIFT of what it is.
+
+    A neighbor could be the same person where it is nearer than the nearest of so many strangers is expected
+    to be. It is found where one of the cells looked into holds it.
+    """
+    sample, cosines, nearest = sample_exactly(
+        rows, usable, min(DEEPER * k + 1, int(np.count_nonzero(usable)))
+    )
+    similarities, nearest = calibration.calibrate(cosines[:, 1:]), nearest[:, 1:]  # without itself
+    asked = np.unique(nearest)
+    picked = np.zeros(len(rows), bool)
+    picked[np.flatnonzero(usable)[asked]] = True
+    cell = nearest_of_blocks(centroids, unit_blocks(rows, picked), 1)[:, 0][np.searchsorted(asked, nearest)]
+    least = calibration.nearest_stranger(int(np.count_nonzero(usable)))
+    cells = 1
+    while True:
+        cells = min(max(cells + 1, cells * 5 // 4), len(centroids.means))
+        probed = nearest_of_blocks(centroids, iter([sample]), cells)
+        inside = np.stack([np.isin(*pair) for pair in zip(cell, probed, strict=True)])
+        effort = Effort(
+            cells,
+            *what_is_found(similarities, inside, k, least),
+            float(centroids.share[probed].sum() / len(sample)),
+        )
+        enough = effort.recall_possible >= MIN_RECALL and effort.shift <= MAX_SHIFT
+        if enough or cells == len(centroids.means):
+            return effort
+
+
+def what_is_found(
+    similarities: np.ndarray, inside: np.ndarray, k: int, least: float
+) -> tuple[float, float, float]:
+    """Recall of the k neighbors that reach `least`, recall of all k, and the shift, of `Effort`.
+
+    `similarities` float32 (Q, K) are those of the K nearest, best first; `inside` (Q, K) says which are
+    found.
+    """
+    near, here = similarities[:, :k], inside[:, :k]
+    possible = near >= least
+    strange = similarities < least
+    shifts = []
+    for mask, place in ((np.ones_like(inside), k), (strange, STRANGER)):
+        there = mask[:, :k].sum(axis=1) >= place
+        if there.any():
+            true, found = (
+                value_at(similarities[there], (mask & some)[there], place) for some in (True, inside)
+            )
+            shifts.append(float((true - found).mean()))
+    return (
+        float(here[possible].mean()) if possible.any() else 1.0,
+        float(here.mean()),
+        max(shifts, default=0.0),
+    )
+
+
+def value_at(values: np.ndarray, mask: np.ndarray, place: int) -> np.ndarray:
+    """The value where the mask of each row is true for the `place`-th time, else the last; (Q,) of (Q, K)."""
+    reached = mask.cumsum(axis=1) == place
+    column = np.where(reached.any(axis=1), reached.argmax(axis=1), values.shape[1] - 1)
+    return values[np.arange(len(values)), column]
+
+
+def sample_exactly(rows: np.ndarray, usable: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """SAMPLE_ROWS rows (Q, D), and the cosines and numbers of their k nearest, (Q, k), itself one of them."""
+    sample = unit_sample(rows, usable, SAMPLE_ROWS)
+    heap = faiss.ResultHeap(len(sample), k, keep_max=True)
+    done = 0
+    with threadpool_limits(1, "blas"):
+        for cosines in in_threads(lambda block: sample @ block.T, unit_blocks(rows, usable)):
+            numbers = np.arange(done, done + cosines.shape[1])
+            heap.add_result_subset(np.arange(len(sample)), cosines, numbers)
+            done += len(numbers)
+    heap.finalize()
+    return sample, heap.D, heap.I
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The N usable rows cell by cell: those of cell c are `rows[bounds[c] : bounds[c + 1]]`.
+
+    `rows` float32 (N, D), of length one; `row_of` int64 (N,), their numbers among the usable rows; `probed`
+    int32 (N, P), the cells nearest to each of `rows`, the first its own; `bounds` int64 (C + 1,).
     """
 
     rows: np.ndarray
     row_of: np.ndarray
-    list_of: np.ndarray
+    probed: np.ndarray
     bounds: np.ndarray
-    centroids: faiss.Index
+    centroids: Centroids
+
+    def neighbors(self, k: int, asking: np.ndarray | None = None) -> Iterator[Neighbors]:
+        """What `search_cells` finds for each row, or for those of a mask of usable rows; in the order of the
+        cells."""
+        places = np.arange(len(self.rows)) if asking is None else np.flatnonzero(asking[self.row_of])
+
+        def search(part: slice) -> Neighbors:
+            some = places[part]
+            return self.row_of[some], *search_cells(self, self.rows[some], self.probed[some], k)
+
+        with threadpool_limits(1, "blas"):
+            yield from in_threads(search, slices(len(places), QUERIES_AT_ONCE))
 
 
-def make_lists(rows: np.ndarray, usable: np.ndarray) -> Lists:
-    """Divide the usable rows of float32 (N, D); k-means learns from a sample of them."""
-    count, dim = int(np.count_nonzero(usable)), rows.shape[1]
-    kmeans = faiss.Kmeans(
-        dim, number_of_lists(count), niter=KMEANS_ROUNDS, spherical=True, min_points_per_centroid=1
-    )
-    kmeans.train(unit_sample(rows, usable, TRAINING_ROWS_A_LIST * kmeans.k))
-    nearest = (kmeans.index.search(block, 1)[1][:, 0] for block in unit_blocks(rows, usable))
-    list_of = np.concatenate(list(nearest))
-    row_of = np.argsort(list_of, kind="stable")
+def make_cells(rows: np.ndarray, usable: np.ndarray, centroids: Centroids, probes: int) -> Cells:
+    """Lay out the usable rows of float32 (N, D), each of which will look into so many cells."""
+    probed = nearest_of_blocks(centroids, unit_blocks(rows, usable), probes)
+    row_of = np.argsort(probed[:, 0], kind="stable")
     place_of = np.empty_like(row_of)
-    place_of[row_of] = np.arange(count)
-    by_list, done = np.empty((count, dim), np.float32), 0
+    place_of[row_of] = np.arange(len(row_of))
+    by_cell, done = np.empty((len(row_of), rows.shape[1]), np.float32), 0
     for block in unit_blocks(rows, usable):  # again, so that the rows are held once
-        by_list[place_of[done : done + len(block)]] = block
+        by_cell[place_of[done : done + len(block)]] = block
         done += len(block)
-    bounds = np.searchsorted(list_of[row_of], np.arange(kmeans.k + 1))
-    return Lists(by_list, row_of, list_of, bounds, kmeans.index)
+    probed = probed[row_of]
+    bounds = np.searchsorted(probed[:, 0], np.arange(len(centroids.means) + 1))
+    return Cells(by_cell, row_of, probed, bounds, centroids)
 
 
-def number_of_lists(count: int) -> int:
-    """Lists for `count` rows: with more, it takes longer to find the lists than to search them."""
-    return max(1, min(int(count ** (2 / 3)), count // TRAINING_ROWS_A_LIST))
+def cells_without(cells: Cells, standing: np.ndarray) -> Cells:
+    """The cells with those of their rows that stand, bool (N,) by number; in the memory of `cells`, which is
+    spoilt."""
+    kept = standing[cells.row_of]
+    done = 0
+    for part in slices(len(kept)):
+        here = cells.rows[part][kept[part]]
+        cells.rows[done : done + len(here)] = here
+        done += len(here)
+    bounds = np.concatenate([[0], np.cumsum(kept)])[cells.bounds]
+    return Cells(cells.rows[:done], cells.row_of[kept], cells.probed[kept], bounds, cells.centroids)
 
 
-def fewest_probes(
-    lists: Lists, sample: np.ndarray, nearest: np.ndarray, recall: float
-) -> tuple[int, float, float]:
-    """How many lists a query must look into to find the share `recall` of its nearest rows.
-
-    `sample` is float32 (Q, D), `nearest` int64 (Q, k) the rows truly nearest. Returns the number,
-    the share it finds, and the share of all rows it compares with.
+def search_cells(cells: Cells, queries: np.ndarray, probed: np.ndarray, k: int) -> Found:
+    """Cosines float32 and numbers of usable rows int64, (Q, k), best first, of the rows nearest to `queries`
+    in the cells `probed`, (Q, P), or in more of them where these hold fewer than k; N is k at least.
     """
-    _, order = lists.centroids.search(sample, lists.centroids.ntotal)
-    rank = np.argsort(order, axis=1)
-    needed = np.sort(np.take_along_axis(rank, lists.list_of[nearest], axis=1), axis=None) + 1
-    probes = int(needed[int(np.ceil(recall * needed.size)) - 1])
-    compared = np.diff(lists.bounds)[order[:, :probes]].sum() / (len(sample) * len(lists.rows))
-    return probes, float((needed <= probes).mean()), float(compared)
-
-
-def queries_at_once() -> int:
-    """With how many `nearest_in_lists` is quickest: enough for every thread."""
-    return min(QUERIES_AT_ONCE * usable_cores(), MAX_AT_ONCE)
-
-
-def nearest_in_lists(lists: Lists, queries: np.ndarray, k: int, probes: int) -> Found:
-    """Cosines float32 and rows int64, (Q, k), nearest to `queries` in the `probes` lists nearest to each.
-
-    Best first; rows of -1 where those lists hold fewer than k.
-    """
-    found = np.empty((len(queries), k), np.int64)
-    cosines = np.empty((len(queries), k), np.float32)
-    share = -(-len(queries) // usable_cores())
-    size = max(1, min(share, QUERIES_AT_ONCE, PROBES_AT_ONCE // probes))
-
-    def search(part: slice) -> None:
-        faiss.omp_set_num_threads(1)  # holds for the calling thread only
-        cosines[part], found[part] = search_together(lists, queries[part], k, probes)
-
-    deque(in_threads(search, slices(len(queries), size)), maxlen=0)
-    return cosines, found
-
-
-def search_together(lists: Lists, queries: np.ndarray, k: int, probes: int) -> Found:
-    """What `nearest_in_lists` finds, on the calling thread, list by list."""
-    _, probed = lists.centroids.search(queries, probes)
-    starts = np.arange(0, probed.size + 1, probes)
     looking = sparse.csr_array(
-        (np.ones(probed.size, bool), probed.ravel(), starts), (len(queries), lists.centroids.ntotal)
+        (np.ones(probed.size, bool), probed.ravel(), np.arange(0, probed.size + 1, probed.shape[1])),
+        (len(queries), len(cells.centroids.means)),
     ).tocsc()
     heap = faiss.ResultHeap(len(queries), k, keep_max=True)
-    for probed_list in np.flatnonzero(np.diff(looking.indptr) * np.diff(lists.bounds)):
-        here = looking.indices[looking.indptr[probed_list] : looking.indptr[probed_list + 1]]
-        asking = queries[here]
-        first, last = lists.bounds[probed_list], lists.bounds[probed_list + 1]
-        for part in slices(last - first, max(1, PRODUCTS_AT_ONCE // len(here))):
+    for cell in np.flatnonzero(np.diff(looking.indptr) * np.diff(cells.bounds)):
+        here = looking.indices[looking.indptr[cell] : looking.indptr[cell + 1]].astype(np.int64)
+        asking, first = queries[here], cells.bounds[cell]
+        for part in slices(cells.bounds[cell + 1] - first, max(1, PRODUCTS_AT_ONCE // len(here))):
             rows = slice(first + part.start, first + part.stop)
-            heap.add_result_subset(here, multiply(asking, lists.rows[rows]), lists.row_of[rows])
+            heap.add_result_subset(here, asking @ cells.rows[rows].T, cells.row_of[rows])
     heap.finalize()
+    short = np.flatnonzero(heap.I[:, -1] < 0)
+    if len(short):
+        wider = min(WIDER * probed.shape[1], len(cells.centroids.means))
+        asking = queries[short]
+        heap.D[short], heap.I[short] = search_cells(cells, asking, cells.centroids.nearest(asking, wider), k)
     return heap.D, heap.I
-
-
-def multiply(queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """`queries @ rows.T`, float32 (Q, R), by the library of faiss, which keeps to the threads that faiss
-    is given where NumPy's takes them all."""
-    transform = faiss.LinearTransform(rows.shape[1], len(rows))
-    faiss.copy_array_to_vector(rows.ravel(), transform.A)
-    transform.is_trained = True
-    return transform.apply(queries)

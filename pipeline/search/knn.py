@@ -1,6 +1,5 @@
 """The affinity graph: each face's k nearest neighbors by cosine, found exactly or nearly so."""
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,17 +10,18 @@ from common.threads import in_threads
 import faiss
 import numpy as np
 
-from pipeline.rows import (
-    BLOCK_ROWS,
-    Numbering,
-    release,
-    slices,
-    unit_blocks,
-    unit_rows,
-    unit_sample,
+from pipeline.calibration import Calibration
+from pipeline.rows import Numbering, release, slices, unit_blocks, unit_rows
+from pipeline.search.gpu import Found, find_on_gpu, has_gpu
+from pipeline.search.ivf import (
+    Cells,
+    Effort,
+    Neighbors,
+    cells_without,
+    learn_centroids,
+    least_effort,
+    make_cells,
 )
-from pipeline.search.gpu import Find, Found, find_on_gpu, has_gpu
-from pipeline.search.ivf import fewest_probes, make_lists, nearest_in_lists, queries_at_once
 
 QUERY_VALUES = 1 << 17  # in the queries that a thread takes at once: fewer, and faiss is slower
 DATABASE_ROWS = 1024  # which faiss compares with at once
@@ -31,33 +31,22 @@ RESERVOIR_FROM = 40  # results, from which on faiss's reservoir is quicker than 
 TIES = (8, 128, 2048)
 MAX_EXACT = 2.5e12  # multiplications that exact search may cost: 100,000 rows of 256 dimensions
 MAX_EXACT_ON_GPU = 1e16  # 6 million rows of 256 dimensions
-MIN_RECALL = 0.98
-RECALL_QUERIES = 500
+EXACT = {"method": "exact", "recall": 1.0, "effort": 0}  # what the manifest says of exact search
 MAX_COMPARED = 0.4  # of all rows: with more, IVF takes about as long as exact search
 
 
 @dataclass(frozen=True)
 class Search:
-    """A way to find neighbors: `find(queries, k)` returns cosines and rows, (Q, k), -1 where too few
-    are found, quickest with `queries_at_once`, of which each of `threads` (None: one a core) takes
-    `queries_a_call`. `recall` is its measured share of the true neighbors, `effort` what gives it."""
+    """A way to find neighbors, and what the manifest says of it.
 
-    method: str
-    find: Find
-    recall: float = 1.0
-    effort: int = 0
-    queries_at_once: int = BLOCK_ROWS
-    queries_a_call: int = sys.maxsize
-    threads: int | None = 1
+    `neighbors(k, asking)` yields for some usable rows at a time their numbers, int64 (Q,), and the cosines
+    and numbers, (Q, k), of the rows nearest to each, itself among them; every row once, or those of a mask
+    bool (U,). `without(standing)`, where there is it, goes on among the rows of a mask alone.
+    """
 
-    def described(self) -> dict[str, Any]:
-        """What the manifest says of the search."""
-        return {"method": self.method, "recall": round(self.recall, 4), "effort": self.effort}
-
-    def results(self, blocks: Iterable[np.ndarray], k: int) -> Iterator[Found]:
-        """What is found for blocks of queries, float32 (Q, D), in order, as `fill_graph` takes it."""
-        calls = (block[part] for block in blocks for part in slices(len(block), self.queries_a_call))
-        return in_threads(lambda queries: self.find(queries, k), calls, self.threads)
+    described: dict[str, Any]
+    neighbors: Callable[[int, np.ndarray | None], Iterator[Neighbors]]
+    without: Callable[[np.ndarray], "Search"] | None = None
 
 
 def nearest_neighbors(unit: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -69,13 +58,13 @@ def nearest_neighbors(unit: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]
     k = min(k, len(unit) - 1)
     neighbors = np.empty((len(unit), k), np.int32)
     similarities = np.empty((len(unit), k), np.float32)
-    results = exact_search(unit).results((unit[part] for part in slices(len(unit))), k + 1)
-    fill_graph(results, Numbering(np.ones(len(unit), bool)), neighbors, similarities)
+    found = numbered(exact_results(unit, (unit[part] for part in slices(len(unit))), k + 1))
+    fill_graph(found, Numbering(np.ones(len(unit), bool)), neighbors, similarities)
     return neighbors, similarities
 
 
 def fill_graph(
-    results: Iterable[Found],
+    results: Iterable[Neighbors],
     numbering: Numbering,
     neighbors: np.ndarray,
     similarities: np.ndarray,
@@ -83,19 +72,17 @@ def fill_graph(
 ) -> None:
     """Write each usable row's neighbors, as rows of the feature file, and their cosines.
 
-    `results` are for usable rows in order: cosines and numbers among the usable rows, (Q, k + 1) each
-    time. `neighbors` int32 and `similarities` float32 are (N, k) with k below the number of usable rows;
-    a row that is not usable gets -1 and 0. `advance` is called with the rows done after each result.
+    `results` are the numbers of some usable rows and what is found for them: cosines and numbers among
+    the usable rows, (Q, k + 1) each time. `neighbors` int32 and `similarities` float32 are (N, k) with k
+    below the number of usable rows; a row that is not usable gets -1 and 0. `advance` is called with the
+    rows done after each result.
     """
     row_of = numbering.row_of
-    done = 0
-    for cosines, found in results:
-        own = np.arange(done, done + len(found))
+    for own, cosines, found in results:
         found, similarities[row_of[own]] = without_self(own, found, cosines)
         neighbors[row_of[own]] = row_of[found]
         release(neighbors)
         release(similarities)
-        done += len(own)
         advance(len(own))
     neighbors[~numbering.usable], similarities[~numbering.usable] = -1, 0
 
@@ -116,46 +103,52 @@ def ties_by_row(found: np.ndarray, cosines: np.ndarray) -> tuple[np.ndarray, np.
     return found, cosines
 
 
-def make_search(method: str, rows: np.ndarray, usable: np.ndarray, k: int) -> Search:
-    """Prepare the search of `method`, one of SEARCHES, over the usable rows of float32 (N, D).
+def numbered(results: Iterable[Found]) -> Iterator[Neighbors]:
+    """What is found for usable rows in order, with their numbers."""
+    done = 0
+    for cosines, found in results:
+        yield np.arange(done, done + len(found)), cosines, found
+        done += len(found)
 
-    `auto` is exact where that is quick, else IVF, unless its queries would be compared with so much
-    that exact search is as quick. IVF looks into the fewest lists that reach MIN_RECALL on a sample of
-    rows, compared with exact search.
+
+def make_search(
+    method: str, rows: np.ndarray, usable: np.ndarray, k: int, calibration: Calibration
+) -> Search:
+    """Prepare the search of `method`, one of SEARCHES, for k neighbors of the usable rows of float32 (N, D).
+
+    `auto` is exact where that is quick, else IVF, unless it would have to compare with so much that exact
+    search is as quick.
     """
     chosen = method
     if method == "auto":
         cost = float(np.count_nonzero(usable)) ** 2 * rows.shape[1]
         chosen = "exact" if cost <= (MAX_EXACT_ON_GPU if has_gpu() else MAX_EXACT) else "ivf"
-    if chosen == "exact":
-        return exact_search(unit_rows(rows, usable))
-    lists = make_lists(rows, usable)
-    sample, nearest = sample_exactly(rows, usable, k + 1)
-    probes, recall, compared = fewest_probes(lists, sample, nearest, MIN_RECALL)
-    if method == "auto" and compared > MAX_COMPARED:
-        del lists  # they hold the rows as well
-        return exact_search(unit_rows(rows, usable))
-
-    def find(queries: np.ndarray, k: int) -> Found:
-        cosines, found = nearest_in_lists(lists, queries, k, probes)
-        if len(short := np.flatnonzero(found[:, -1] < 0)):
-            cosines[short], places = nearest_rows(queries[short], lists.rows, k)
-            found[short] = lists.row_of[places]
-        return cosines, found
-
-    return Search("ivf", find, recall, probes, queries_at_once())
+    if chosen == "ivf":
+        centroids = learn_centroids(rows, usable)
+        effort = least_effort(rows, usable, centroids, k, calibration)
+        if method == "ivf" or effort.compared <= MAX_COMPARED:
+            return search_in_cells(make_cells(rows, usable, centroids, effort.cells), effort)
+    unit = unit_rows(rows, usable)
+    return Search(EXACT, lambda k, _: numbered(exact_results(unit, unit_blocks(rows, usable), k)))
 
 
-def exact_search(unit: np.ndarray) -> Search:
-    """Compare with every row of `unit`, float32 (N, D), on a GPU where there is one."""
-    if has_gpu():
-        return Search("exact", find_on_gpu(unit))
+def search_in_cells(cells: Cells, effort: Effort) -> Search:
+    """Search among the rows of some cells."""
     return Search(
-        "exact",
-        lambda queries, k: nearest_rows(queries, unit, k, threads=1),
-        queries_a_call=queries_of_a_thread(unit.shape[1]),
-        threads=None,
+        effort.described(),
+        cells.neighbors,
+        lambda standing: search_in_cells(cells_without(cells, standing), effort),
     )
+
+
+def exact_results(unit: np.ndarray, blocks: Iterable[np.ndarray], k: int) -> Iterator[Found]:
+    """Compare blocks of queries, float32 (Q, D), with every row of `unit`, on a GPU where there is one."""
+    if has_gpu():
+        find = find_on_gpu(unit)
+        return (find(block, k) for block in blocks)
+    size = queries_of_a_thread(unit.shape[1])
+    calls = (block[part] for block in blocks for part in slices(len(block), size))
+    return in_threads(lambda queries: nearest_rows(queries, unit, k, threads=1), calls)
 
 
 def queries_of_a_thread(dim: int) -> int:
@@ -194,15 +187,3 @@ def nearest_rows(queries: np.ndarray, unit: np.ndarray, k: int, threads: int | N
 
     deque(in_threads(search, range(0, len(queries), size), threads), maxlen=0)
     return cosines, found
-
-
-def sample_exactly(rows: np.ndarray, usable: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """RECALL_QUERIES rows (Q, D), and the numbers of their k nearest, (Q, k), themselves among them."""
-    sample = unit_sample(rows, usable, RECALL_QUERIES)
-    heap = faiss.ResultHeap(len(sample), k, keep_max=True)
-    done = 0
-    for block in unit_blocks(rows, usable):
-        heap.add_result_subset(np.arange(len(sample)), sample @ block.T, np.arange(done, done + len(block)))
-        done += len(block)
-    heap.finalize()
-    return sample, heap.I

@@ -1,77 +1,129 @@
-"""Search by lists against brute force."""
+"""Search in cells against brute force."""
 
 import numpy as np
 import pytest
 from conftest import make_people
 
-from pipeline.search import ivf as ivf_module
-from pipeline.search.ivf import fewest_probes, make_lists, nearest_in_lists
+from pipeline.rows import unit_rows
+from pipeline.search import ivf
+from pipeline.search.ivf import cells_without, learn_centroids, make_cells, what_is_found
 
 
-@pytest.fixture(scope="module")
-def divided():
-    """Unit rows with one of zeros left out, and their lists."""
+@pytest.fixture(params=[1 << 14, 10], ids=["flat", "graph"])
+def divided(request, monkeypatch):
+    """Unit rows with one of zeros left out, and their cells, found among all or by their graph."""
+    monkeypatch.setattr(ivf, "MOST_FLAT", request.param)
+    monkeypatch.setattr(ivf, "ROWS_A_CELL", 20)
     rows = make_people(people=60, images=20, noise=0.6).rows
     usable = rows.any(axis=1)
-    lists = make_lists(rows, usable)
-    unit = rows[usable] / np.linalg.norm(rows[usable], axis=1, keepdims=True)
-    return unit, lists
+
+    def divide(probes):
+        return make_cells(rows, usable, learn_centroids(rows, usable), probes)
+
+    return unit_rows(rows, usable), divide
 
 
-def test_lists_hold_each_row_once_and_in_the_list_nearest_to_it(divided):
-    unit, lists = divided
-    np.testing.assert_array_equal(np.sort(lists.row_of), np.arange(len(unit)))
-    np.testing.assert_allclose(lists.rows, unit[lists.row_of], atol=1e-6)
-    count = lists.centroids.ntotal
+def every(cells, k, asking=None):
+    """What is found for all rows, by number; rows that do not ask stay empty."""
+    found = np.full((1 + cells.row_of.max(), k), -1)
+    cosines = np.zeros(found.shape, np.float32)
+    for rows, near, numbers in cells.neighbors(k, asking):
+        assert (found[rows] == -1).all()
+        cosines[rows], found[rows] = near, numbers
+    return cosines, found
+
+
+def test_cells_hold_each_row_once_and_in_the_cell_nearest_to_it(divided):
+    unit, divide = divided
+    cells = divide(3)
+    np.testing.assert_array_equal(np.sort(cells.row_of), np.arange(len(unit)))
+    np.testing.assert_allclose(cells.rows, unit[cells.row_of], atol=1e-6)
+    count = len(cells.centroids.means)
     assert count > 10
-    np.testing.assert_array_equal(
-        lists.list_of[lists.row_of], np.repeat(np.arange(count), np.diff(lists.bounds))
-    )
-    np.testing.assert_array_equal(lists.list_of, lists.centroids.search(unit, 1)[1][:, 0])
+    np.testing.assert_array_equal(cells.probed[:, 0], np.repeat(np.arange(count), np.diff(cells.bounds)))
+    np.testing.assert_allclose(np.linalg.norm(cells.centroids.means, axis=1), 1, atol=1e-5)
+    cosines = cells.rows @ cells.centroids.means.T
+    nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :3]
+    assert (nearest == cells.probed).mean() > 0.99
 
 
-@pytest.mark.parametrize("probes", [1, 3, None])
+@pytest.mark.parametrize("probes", [3, 12])
 @pytest.mark.parametrize("at_once", [None, 50])
-def test_a_query_finds_the_best_of_the_lists_it_looks_into(divided, probes, at_once, monkeypatch):
-    unit, lists = divided
-    for bound in ("PROBES_AT_ONCE", "PRODUCTS_AT_ONCE"):
-        monkeypatch.setattr(ivf_module, bound, at_once or getattr(ivf_module, bound))
-    probes = probes or lists.centroids.ntotal
-    queries, k = unit[:130], 30
-    cosines, found = nearest_in_lists(lists, queries, k, probes)
-    looked_into = np.zeros((len(queries), lists.centroids.ntotal), bool)
-    np.put_along_axis(looked_into, lists.centroids.search(queries, probes)[1], True, axis=1)
-    expected = np.where(looked_into[:, lists.list_of], queries @ unit.T, -np.inf)
+def test_a_row_finds_the_best_of_the_cells_it_looks_into(divided, probes, at_once, monkeypatch):
+    unit, divide = divided
+    cells = divide(probes)
+    monkeypatch.setattr(ivf, "PRODUCTS_AT_ONCE", at_once or ivf.PRODUCTS_AT_ONCE)
+    monkeypatch.setattr(ivf, "QUERIES_AT_ONCE", at_once or ivf.QUERIES_AT_ONCE)
+    cell = np.empty(len(unit), int)
+    cell[cells.row_of] = cells.probed[:, 0]
+    looked_into = np.zeros((len(unit), len(cells.centroids.means)), bool)
+    np.put_along_axis(looked_into[cells.row_of], cells.probed, True, axis=1)
+    looked_into[cells.row_of[:, None], cells.probed] = True
+    expected = np.where(looked_into[:, cell], unit @ unit.T, -np.inf)
+    k = 15
+    enough = np.isfinite(expected).sum(axis=1) >= k
+    assert enough.mean() > 0.5
+    cosines, found = every(cells, k)
     best = -np.sort(-expected, axis=1)[:, :k]
-    there = np.isfinite(best)
-    np.testing.assert_array_equal(found >= 0, there)
-    np.testing.assert_allclose(cosines[there], best[there], atol=1e-6)
-    rows = np.where(there, found, 0)
-    np.testing.assert_allclose(np.take_along_axis(expected, rows, axis=1)[there], best[there], atol=1e-6)
-    assert all(len(set(row[row >= 0])) == (row >= 0).sum() for row in found)
+    np.testing.assert_allclose(cosines[enough], best[enough], atol=1e-6)
+    np.testing.assert_allclose(np.take_along_axis(unit @ unit.T, found, 1), cosines, atol=1e-6)
+    assert all(len(set(row)) == k for row in found.tolist())  # those that found too few looked farther
+
+
+def test_rows_that_fell_are_found_no_more_and_those_who_had_them_find_others(divided):
+    unit, divide = divided
+    k = 15
+    before = every(divide(4), k)[1]
+    standing = np.random.default_rng(0).random(len(unit)) < 0.9
+    asking = standing & ~standing[before].all(axis=1)
+    assert 0 < asking.sum() < standing.sum()
+    cells = cells_without(divide(4), standing)
+    cosines, found = every(cells, k, asking)
+    np.testing.assert_array_equal((found >= 0).all(axis=1), asking)
+    assert standing[found[asking]].all()
+    np.testing.assert_allclose(
+        np.take_along_axis(unit @ unit.T, np.maximum(found, 0), 1)[asking], cosines[asking], atol=1e-6
+    )
+    kept = np.array([np.isin(old[standing[old]], new).all() for old, new in zip(before, found, strict=True)])
+    assert kept[asking].all()  # what is nearest and stands is still found
 
 
 @pytest.mark.parametrize("count", [1, 2, 30, 500])
 def test_rows_that_are_all_alike_can_be_divided(count):
     rows = np.tile(np.float32([[3, 4]]), (count, 1))
-    lists = make_lists(rows, np.ones(count, bool))
-    cosines, found = nearest_in_lists(lists, lists.rows[:2], 1, lists.centroids.ntotal)
+    usable = np.ones(count, bool)
+    cells = make_cells(rows, usable, learn_centroids(rows, usable), 1)
+    cosines, found = every(cells, 1)
     np.testing.assert_allclose(cosines, 1, atol=1e-6)
     assert ((found >= 0) & (found < count)).all()
 
 
-def test_the_fewest_probes_find_the_share_asked_for_and_fewer_do_not(divided):
-    unit, lists = divided
-    queries, k = unit[::7], 40
-    nearest = np.argsort(-(queries @ unit.T), axis=1)[:, :k]
+def test_what_is_found_counts_possible_neighbors_and_how_far_the_others_move():
+    similarities = np.float32([[9, 8, 3, 2, 1, 0], [7, 3, 2.5, 2, 1, 0]])
+    inside = np.array([[1, 1, 0, 1, 1, 1], [0, 1, 1, 1, 0, 1]], bool)
+    possible, recall, shift = what_is_found(similarities, inside, 4, 5.0)
+    assert possible == pytest.approx(2 / 3)
+    assert recall == pytest.approx(6 / 8)
+    # The fourth moves from 2 to 1, and from 2 to 0; the third stranger of the second row stays.
+    assert shift == pytest.approx(1.5)
+    assert what_is_found(similarities, np.ones_like(inside), 4, 5.0) == (1.0, 1.0, 0.0)
 
-    def share(probes):
-        _, found = nearest_in_lists(lists, queries, k, probes)
-        return np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(nearest, found, strict=True)])
 
-    probes, recall, compared = fewest_probes(lists, queries, nearest, 0.9)
-    assert 1 < probes < lists.centroids.ntotal
-    assert recall >= 0.9 > share(probes - 1)
-    assert share(probes) == pytest.approx(recall, abs=1e-3)
-    assert probes / lists.centroids.ntotal < 2 * compared < 2
-    assert fewest_probes(lists, queries, nearest, 1.0)[1] == 1.0
+def test_more_cells_are_looked_into_until_enough_is_found(monkeypatch):
+    from pipeline.calibration import Calibration
+
+    monkeypatch.setattr(ivf, "ROWS_A_CELL", 20)
+    rows = make_people(people=60, images=40, dim=32, noise=1.0).rows
+    usable = rows.any(axis=1)
+    centroids = learn_centroids(rows, usable)
+    efforts = []
+    for recall in (0.5, 0.9, 1.0):
+        monkeypatch.setattr(ivf, "MIN_RECALL", recall)
+        monkeypatch.setattr(ivf, "MAX_SHIFT", 9.0)
+        efforts.append(ivf.least_effort(rows, usable, centroids, 20, Calibration(0.0, 0.15)))
+        assert efforts[-1].recall_possible >= recall
+    assert efforts[0].cells < efforts[1].cells < efforts[2].cells
+    assert efforts[0].compared < efforts[1].compared < efforts[2].compared <= 1
+    monkeypatch.setattr(ivf, "MIN_RECALL", 0.5)
+    monkeypatch.setattr(ivf, "MAX_SHIFT", 0.01)
+    assert ivf.least_effort(rows, usable, centroids, 20, Calibration(0.0, 0.15)).cells > efforts[0].cells
