@@ -27,7 +27,7 @@ from pipeline.groups import labels_from_groups
 from pipeline.metrics import evaluate, own_clusters
 
 SET = "lfw/val"
-MOST_LOST = 0.2  # BCubed F
+MOST_LOST = 0.1  # BCubed F
 EXAMPLES = "  python benchmarks/approximate.py --repeats 40 --search ivf"
 
 
@@ -59,19 +59,20 @@ def main(args: argparse.Namespace) -> None:
     faces = repeated(load(SET, args.network, args.shared), args.repeats)
     f = {}
     print(f"{faces.name}, {args.network}: {len(faces.rows):,} faces of {faces.labels.max() + 1:,} people\n")
-    print("| search | recall | BCubed F | lost | holds |\n|---|---|---|---|---|")
+    print("| search | recall, possible | all | BCubed F | lost | holds |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         cwd = Path(folder)
         write_set(faces, cwd / "feature.bin")
         for search in ("exact", "ivf"):
             run(REPOSITORY / "proposal.py", "--search", search, cwd=cwd)
             run(REPOSITORY / "predict.py", "--restart", cwd=cwd)
-            recall = json.loads((cwd / "super_vertex/manifest.json").read_text())["search"]["recall"]
+            said = json.loads((cwd / "super_vertex/manifest.json").read_text())["search"]
             found = labels_from_groups(read_clusters(cwd / "clusters.txt"), len(faces.labels))
             f[search] = 100 * evaluate(faces.labels, own_clusters(found)).bcubed.f
             lost = f["exact"] - f[search]
             holds = "yes" if lost < MOST_LOST else "NO"
-            log(f"| {search} | {recall:.3f} | {f[search]:.2f} | {lost:.2f} | {holds} |")
+            recall = f"{said.get('recall_possible', 1):.3f} | {said['recall']:.3f}"
+            log(f"| {search} | {recall} | {f[search]:.2f} | {lost:.2f} | {holds} |")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ from pipeline.judging.membership import revise_members
 from pipeline.proposals.edges import Edges
 from pipeline.proposals.merging import NEIGHBORHOODS_SHARED, propose
 from pipeline.rows import unit_rows
-from pipeline.search.knn import NEIGHBORS, fill_graph, nearest_rows
+from pipeline.search.knn import NEIGHBORS, fill_graph, nearest_rows, numbered
 from predict import WEIGHTS
 from stages.judges import load_judges
 
@@ -107,7 +107,7 @@ def parts_of_the_work(path: Path) -> list[str]:
         return result
 
     found = timed_part("search", nearest_rows, unit, unit, NEIGHBORS + 1, 1)
-    fill_graph([found], features.numbering, neighbors, cosines)
+    fill_graph(numbered([found]), features.numbering, neighbors, cosines)
     calibration = calibrate_to_impostors(unit)
     bounds = [count * part // 4 for part in range(5)]
     spans = list(zip(bounds, bounds[1:], strict=False))

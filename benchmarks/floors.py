@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from pipeline.files.proposals import read_super_vertex
 from pipeline.groups import take_groups
 from pipeline.images import frame_box, read_face
 from pipeline.rows import unit_rows
-from pipeline.search.ivf import make_lists, nearest_in_lists
+from pipeline.search.ivf import learn_centroids, make_cells
 
 BATCH = 32
 RUNS = 3  # of what takes as long as a stage
@@ -50,7 +51,8 @@ def search(features_path: Path, proposals: Path) -> dict[str, Any]:
     if method == "exact":
         faiss.knn(unit, unit, k + 1, metric=faiss.METRIC_INNER_PRODUCT)
     else:
-        nearest_in_lists(make_lists(features.rows, features.usable), unit, k + 1, effort)
+        centroids = learn_centroids(features.rows, features.usable)
+        deque(make_cells(features.rows, features.usable, centroids, effort).neighbors(k + 1), maxlen=0)
     return {
         "seconds": time.perf_counter() - started,
         "processor": time.process_time() - processor,

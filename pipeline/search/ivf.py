@@ -6,10 +6,11 @@ it lies and where it looks, and rows ask in the order of their cells: those that
 together, and one matrix product compares them with all its rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from common.progress import bar
 from common.threads import in_threads
 
 import faiss
@@ -88,7 +89,8 @@ def learn_centroids(rows: np.ndarray, usable: np.ndarray) -> Centroids:
     sample = unit_sample(rows, usable, TRAINING_ROWS_A_CELL * count)
     means = sample[np.arange(count) * len(sample) // count]
     for _ in range(KMEANS_ROUNDS):
-        cell = nearest_of_blocks(centroids_of(means), (sample[part] for part in slices(len(sample))), 1)[:, 0]
+        blocks = (sample[part] for part in slices(len(sample)))
+        cell = nearest_of_blocks(centroids_of(means), blocks, 1, len(sample), "learning cells")[:, 0]
         ones = np.ones(len(sample), np.float32)
         sums = sparse.csr_array((ones, (cell, np.arange(len(sample)))), (count, len(sample))) @ sample
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
@@ -107,10 +109,20 @@ def centroids_of(means: np.ndarray, share: np.ndarray | None = None) -> Centroid
     return Centroids(means, graph, np.zeros(len(means)) if share is None else share)
 
 
-def nearest_of_blocks(centroids: Centroids, blocks: Iterator[np.ndarray], count: int) -> np.ndarray:
-    """The `count` cells nearest to each row of the blocks, float32 (n, D) each; int32 (N, count)."""
-    with threadpool_limits(1, "blas"):
-        return np.concatenate(list(in_threads(lambda block: centroids.nearest(block, count), blocks)))
+def nearest_of_blocks(
+    centroids: Centroids, blocks: Iterable[np.ndarray], count: int, total: int, doing: str = "cells"
+) -> np.ndarray:
+    """The `count` cells nearest to each of `total` rows in blocks, float32 (n, D) each; int32 (total, count).
+
+    `doing` is shown meanwhile.
+    """
+    found, done = np.empty((total, count), np.int32), 0
+    with threadpool_limits(1, "blas"), bar(total, doing, "faces") as progress:
+        for block in in_threads(lambda rows: centroids.nearest(rows, count), blocks):
+            found[done : done + len(block)] = block
+            done += len(block)
+            progress.update(len(block))
+    return found
 
 
 @dataclass(frozen=True)
@@ -153,12 +165,13 @@ def least_effort(
     asked = np.unique(nearest)
     picked = np.zeros(len(rows), bool)
     picked[np.flatnonzero(usable)[asked]] = True
-    cell = nearest_of_blocks(centroids, unit_blocks(rows, picked), 1)[:, 0][np.searchsorted(asked, nearest)]
+    cell = nearest_of_blocks(centroids, unit_blocks(rows, picked), 1, len(asked))[:, 0]
+    cell = cell[np.searchsorted(asked, nearest)]
     least = calibration.nearest_stranger(int(np.count_nonzero(usable)))
     cells = 1
     while True:
         cells = min(max(cells + 1, cells * 5 // 4), len(centroids.means))
-        probed = nearest_of_blocks(centroids, iter([sample]), cells)
+        probed = nearest_of_blocks(centroids, [sample], cells, len(sample))
         inside = np.stack([np.isin(*pair) for pair in zip(cell, probed, strict=True)])
         effort = Effort(
             cells,
@@ -246,7 +259,7 @@ class Cells:
 
 def make_cells(rows: np.ndarray, usable: np.ndarray, centroids: Centroids, probes: int) -> Cells:
     """Lay out the usable rows of float32 (N, D), each of which will look into so many cells."""
-    probed = nearest_of_blocks(centroids, unit_blocks(rows, usable), probes)
+    probed = nearest_of_blocks(centroids, unit_blocks(rows, usable), probes, int(np.count_nonzero(usable)))
     row_of = np.argsort(probed[:, 0], kind="stable")
     place_of = np.empty_like(row_of)
     place_of[row_of] = np.arange(len(row_of))
