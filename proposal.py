@@ -11,7 +11,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common import cli
 from common.errors import InputError, UsageError
@@ -21,11 +21,16 @@ from common.progress import log, warn
 from distributed.engine import add_engine_options, check_engine, engine
 from pipeline.defaults import MAX_SIZE, NEIGHBORS, ROUNDS, SEARCHES, THRESHOLD
 
+if TYPE_CHECKING:
+    from pipeline.files.features import Features
+    from pipeline.files.proposals import KeptGraph
+
 EXAMPLES = """  sh run_proposal.sh
   sh run_proposal.sh --features val_mobilefacenet.bin --dim 128
   sh run_proposal.sh --k 40 --max-size 500"""
 # What makes other proposals of the same features.
 PARAMETERS = ("k", "threshold", "rounds", "max_size", "search")
+SEARCHED = ("k", "search")  # of these, what makes another affinity graph
 # So few faces may be of too few people: random sets of one to three people of lfw/train place the middle of
 # impostor pairs 0.5 to 6.5 standard deviations off, those of 30 people (76 faces) 0.1 to 0.2.
 FEW_FACES = 100
@@ -84,6 +89,22 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def kept_of_earlier_run(
+    args: argparse.Namespace, features: "Features"
+) -> tuple[list["KeptGraph"], dict[str, Any]]:
+    """The graphs of the output that is there, where new rows alone may be searched for, and their search."""
+    from pipeline.files.proposals import read_kept
+
+    if args.restart or args.engine != "local":
+        return [], {}
+    try:
+        with step("check the earlier graph"):
+            return read_kept(args.output, features, {name: getattr(args, name) for name in SEARCHED})
+    except InputError as error:
+        log(f"{error}; everything is searched for anew")
+        return [], {}
+
+
 def main(args: argparse.Namespace) -> None:
     """Search, calibrate, merge, write."""
     started = time.monotonic()
@@ -132,6 +153,7 @@ def main(args: argparse.Namespace) -> None:
         from pipeline.rows import Numbering, UnitRows
         from pipeline.search.graph import GraphSearch
 
+        kept, kept_search = kept_of_earlier_run(args, features)
         with engine(args) as machines, whole_folder(args.output, holds=files.SUPER_VERTEX_FILES) as folder:
             graph_among = GraphSearch(
                 features.rows,
@@ -140,12 +162,15 @@ def main(args: argparse.Namespace) -> None:
                 prior,
                 partial(files.create_graph, folder),
                 partial(machines.search, args.search, features.rows),
+                kept,
+                kept_search,
             )
             everyone = UnitRows(features.rows, features.numbering)
             refuse_equal_rows(everyone, args.features)
-            stands, near, cosines, calibration = collapse_copies(everyone, graph_among)
-            run["search"] = graph_among.search.described
-            del graph_among  # it holds the rows
+            known = graph_among.known_stands()
+            stands, near, cosines, calibration = collapse_copies(everyone, graph_among, known)
+            run["search"], asked = graph_among.described, graph_among.asked
+            del graph_among, kept  # they hold the rows
             stands_for = features.numbering.at_rows(features.numbering.row_of[stands], -1)
             numbering = Numbering(stands_for == np.arange(len(stands_for)))
             with step("merge"):
@@ -173,6 +198,8 @@ def main(args: argparse.Namespace) -> None:
                 files.write_rounds(folder, manifest, rounds, numbering, stands_for)
     if args.profile:
         print("\n".join(profile_lines()))
+    if asked < len(numbering):
+        log(f"{args.output}: {asked} faces were searched for; the neighbors of the others were there already")
     proposals = sum(len(round_.proposals) for round_ in rounds)
     described = run["search"]
     log(

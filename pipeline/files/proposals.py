@@ -32,7 +32,14 @@ from pipeline.rows import Numbering, blocks
 
 PROPOSAL_COMMAND = "sh run_proposal.sh"
 SUPER_VERTEX_FORMAT = 3
-SUPER_VERTEX_FILES = ("manifest.json", "neighbors.npy", "similarities.npy", "stands_for.npy", "round_*")
+GRAPH_FILES = (("neighbors", MEMBER_DTYPE), ("similarities", FEATURE_DTYPE))
+SEARCHED = "searched_"  # of a graph from before near-copies fell out of it
+SUPER_VERTEX_FILES = (
+    "manifest.json",
+    *(f"{kind}{name}.npy" for kind in ("", SEARCHED) for name, _ in GRAPH_FILES),
+    "stands_for.npy",
+    "round_*",
+)
 
 
 @dataclass(frozen=True)
@@ -69,14 +76,32 @@ class SuperVertex:
     rounds: list[Round]
 
 
+@dataclass(frozen=True)
+class KeptGraph:
+    """A graph that an earlier run made: `neighbors` int32 and `cosines` float32, (N, k), of the N rows of its
+    file, among those that stand: `stands_for`, int32 (N,), is their own."""
+
+    stands_for: np.ndarray
+    neighbors: np.ndarray
+    cosines: np.ndarray
+
+    @property
+    def standing(self) -> np.ndarray:
+        """Which rows stand, bool (N,)."""
+        return self.stands_for == np.arange(len(self.stands_for))
+
+
 def create_graph(folder: Path, count: int, k: int) -> tuple[np.ndarray, np.ndarray]:
     """New neighbors.npy and similarities.npy in `folder`, (count, k), as memory maps to be filled.
 
-    Their space on disk is taken at once: a disk that is full later would end the process.
+    Their space on disk is taken at once: a disk that is full later would end the process. Of graphs that
+    are there, the first is kept beside them as `searched_`, so that a later run can add rows to it.
     """
     arrays = []
-    for name, dtype in (("neighbors", MEMBER_DTYPE), ("similarities", FEATURE_DTYPE)):
-        path = folder / f"{name}.npy"
+    for name, dtype in GRAPH_FILES:
+        path, kept = folder / f"{name}.npy", folder / f"{SEARCHED}{name}.npy"
+        if path.exists():
+            path.unlink() if kept.exists() else path.rename(kept)
         if count * k == 0:  # nothing to map
             np.save(path, np.empty((count, k), dtype), allow_pickle=False)
             arrays.append(np.empty((count, k), dtype))
@@ -280,6 +305,60 @@ def _read_round(
         )
     numbers = members if numbering.is_identity else numbering.number_of[members]
     return Round(entry["hierarchy"], float(entry["threshold"]), Groups(numbers, offsets), repeats)
+
+
+def read_kept(
+    path: Path, features: Features, parameters: dict[str, Any]
+) -> tuple[list[KeptGraph], dict[str, Any]]:
+    """The graphs of an earlier run by the same `parameters`, last one first, and how they were searched for.
+
+    Nothing where there is no such run. Raises `InputError` where it was made from other rows than the first
+    ones of `features`, or is damaged.
+    """
+    try:
+        manifest = read_json(path / "manifest.json", PROPOSAL_COMMAND)
+    except InputError:
+        return [], {}
+    made_by, search, count = manifest.get("parameters"), manifest.get("search"), manifest.get("count", -1)
+    if manifest.get("format") != SUPER_VERTEX_FORMAT or not is_count(count) or not manifest.get("k"):
+        return [], {}
+    if not isinstance(made_by, dict) or not isinstance(search, dict):
+        return [], {}
+    if any(made_by.get(name) != value for name, value in parameters.items()):
+        return [], {}
+    if not begins_with(features, count, manifest.get("features_sha256")):
+        raise InputError(
+            f"{path}: was made from {count} rows that are not the first of {features.path} any more, "
+            "so none of its neighbors can be kept"
+        )
+    digests = manifest.get("sha256") or {}
+    stands_for = np.asarray(read_array(path / "stands_for.npy", MEMBER_DTYPE, (count,), PROPOSAL_COMMAND))
+    _check_digest(path, "stands_for.npy", digest_file(path / "stands_for.npy"), digests)
+    kept = []
+    for kind in ("", SEARCHED):
+        names = [f"{kind}{name}.npy" for name, _ in GRAPH_FILES]
+        if not (path / names[0]).exists():
+            continue
+        for name in names:
+            _check_digest(path, name, digest_file(path / name), digests)
+        neighbors, cosines = (
+            read_array(path / name, dtype, (count, None), PROPOSAL_COMMAND)
+            for name, (_, dtype) in zip(names, GRAPH_FILES, strict=True)
+        )
+        if kind:
+            stands_for = np.where(neighbors[:, 0] >= 0, np.arange(count), -1)
+        kept.append(KeptGraph(stands_for, neighbors, cosines))
+    return kept, search
+
+
+def begins_with(features: Features, count: int, digest: Any) -> bool:
+    """Whether the first rows of a raw feature file are what a file of that SHA-256 held."""
+    if count > len(features.rows) or features.path.suffix == ".npy":
+        return digest == features.digest
+    seen = hashlib.sha256()
+    for _, block in blocks(features.rows[:count], SCAN_ROWS):
+        seen.update(block.data)
+    return seen.hexdigest() == digest
 
 
 def is_done(path: Path, features: Features, run: dict[str, Any]) -> bool:

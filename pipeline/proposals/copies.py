@@ -24,14 +24,19 @@ COPY_SIMILARITY = 3.5
 def collapse_copies(
     unit: Rows,
     search: Callable[[np.ndarray], tuple[Rows, Rows, Calibration]],
+    known: np.ndarray | None = None,
 ) -> tuple[np.ndarray, Rows, Rows, Calibration]:
     """Find for each row of `unit`, float32 (N, D), the row that stands for it, int64 (N,), its own if any.
 
     `search` gives the affinity graph among some rows, bool (N,): neighbors numbered among these and
     cosines, (n, k) both, best first, and their calibration. What it gave for the rows that stand is returned
-    beside. It is called again only where near-copies are found.
+    beside. It is called again only where near-copies are found. `known`, int64 (M,), is what stands for each
+    of the first M rows, where an earlier run has found that.
     """
     stands = first_of_equal(unit)
+    if known is not None:
+        seen = stands < len(known)
+        stands[seen] = known[stands[seen]]
     while True:
         standing = np.flatnonzero(stands == np.arange(len(stands)))
         mask = np.zeros(len(stands), bool)
