@@ -28,7 +28,7 @@ from pipeline.training.problems import pose_problem
 SETS = ("lfw/val", "glint8", "lfw/val+glint8")
 EXAMPLES = """  python benchmarks/oracle.py
   python benchmarks/oracle.py lfw/val --network dlib"""
-LEAST = {("lfw/val", "dlib"): 98.5, ("glint8", "dlib"): 99.0}  # BCubed F that the proposals must allow
+MIN_BCUBED = {("lfw/val", "dlib"): 98.5, ("glint8", "dlib"): 99.0}  # BCubed F that the proposals must allow
 
 
 def oracle(proposals: Groups, labels: np.ndarray) -> Scores:
@@ -74,7 +74,7 @@ def print_rows(faces: FaceSet) -> None:
     """A row of the table for each hierarchy."""
     problem = pose_problem(faces.rows, faces.labels)
     for hierarchy, (count, scores) in oracle_by_hierarchy(problem.rounds, problem.labels).items():
-        least = LEAST.get((faces.name, faces.network), "") if hierarchy == "all" else ""
+        least = MIN_BCUBED.get((faces.name, faces.network), "") if hierarchy == "all" else ""
         print(
             f"| {faces.name} | {faces.network} | {hierarchy} | {count} "
             f"| {100 * scores.pairwise.f:.2f} | {100 * scores.bcubed.f:.2f} | {least} |",

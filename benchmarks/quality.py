@@ -4,10 +4,10 @@ All see the same features. A peer is run at 26 thresholds (HDBSCAN: at five sett
 `min_samples`; FINCH: at its own partitions), and its best by pairwise F and its best by BCubed F are
 taken, each from whichever setting is best for it.
 
-The people of glint8 and lfw/train helped to train the networks in weights/, all but those of its own
-fold each of the four. So a set with either is scored in four parts: each has the people of one fold
-alone, judged by that fold's network alone, and the table shows the mean. The intervals are of ours
-less the best peer: 95 % of 1,000 resamplings of the people.
+The people of glint8 and lfw/train helped to train the networks in weights/: each of the four networks saw
+all but those of its own fold. So a set with either is scored in four parts: each has only the people of one
+fold, judged only by that fold's network, and the table shows the mean. The intervals are for ours
+minus the best peer: 95 % of 1,000 resamplings of the people.
 
     pip install -r requirements-bench.txt
     python benchmarks/quality.py
@@ -46,7 +46,7 @@ from predict import WEIGHTS
 from stages.judges import load_judges
 
 SETS = ("lfw/val", "glint8", "lfw/val+glint8")
-TRAINED_ON, FOLDS, SEED = "lfw/train+glint8", 4, 1  # as README's command trains the networks in weights/
+TRAINED_ON, FOLDS, SEED = "lfw/train+glint8", 4, 1  # of README's command that trains the networks in weights/
 THRESHOLDS = 26
 RESAMPLINGS = 1000
 EXAMPLES = """  python benchmarks/quality.py
@@ -78,12 +78,10 @@ def get_parser() -> argparse.ArgumentParser:
     parser = cli.make_parser("quality.py", "Ours at its defaults beside tuned peers.", EXAMPLES)
     parser.add_argument("sets", nargs="*", default=SETS, metavar="SET", help="sets, joined by + to mix")
     parser.add_argument("--network", choices=SPACES, action="append", help="default: dlib and mobilefacenet")
-    parser.add_argument(
-        "--peer", action="append", help="a peer to run (default: all); `none` runs ours alone"
-    )
+    parser.add_argument("--peer", action="append", help="a peer to run (default: all); `none` runs only ours")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="networks of `sh run_train.sh`")
-    parser.add_argument("--seed", type=cli.at_least(0), default=SEED, help="that they were trained with")
-    parser.add_argument("--processes", type=cli.at_least(1), default=2, help="sets at work at once")
+    parser.add_argument("--seed", type=cli.at_least(0), default=SEED, help="seed of their training")
+    parser.add_argument("--processes", type=cli.at_least(1), default=2, help="sets computed at once")
     add_shared(parser)
     return parser
 
@@ -153,7 +151,7 @@ def compare(job: tuple[FaceSet, int | None, argparse.Namespace]) -> Compared:
 
 
 def unseen_by(fold: int | None, faces: FaceSet, shared: Path, seed: int = SEED) -> FaceSet:
-    """The faces of people that the network of one fold never saw; all of them for no fold."""
+    """The faces of people that the network of one fold never saw; all faces where `fold` is None."""
     if fold is None:
         return faces
     trained = load(TRAINED_ON, faces.network, shared)
@@ -164,7 +162,7 @@ def unseen_by(fold: int | None, faces: FaceSet, shared: Path, seed: int = SEED) 
 
 
 def prior_of(network: str) -> Calibration | None:
-    """What the product knows of a network: of the default one alone."""
+    """The calibration that comes with a network: only with the default one."""
     return known_calibration(digest_file(find_dlib_weights()), "arcface") if network == "dlib" else None
 
 

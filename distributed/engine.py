@@ -63,7 +63,7 @@ def check_engine(args: argparse.Namespace) -> None:
 
 
 class Engine(Protocol):
-    """What a stage has computed for it, here or on a cluster."""
+    """What is computed for a stage, here or on a cluster."""
 
     def device(self, name: str) -> "torch.device":
         """Where the face network runs, by the value of --device."""
@@ -94,7 +94,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """Computes in threads of this process; `workers` of them extract features, one a core by default."""
+    """Computes in threads of this process; `workers` of them extract features, one per core by default."""
 
     workers: int | None = None
 
@@ -195,7 +195,7 @@ def engine(args: argparse.Namespace) -> Iterator[Engine]:
     terminate = signal.getsignal(signal.SIGTERM)
     try:
         connect(address)
-        signal.signal(signal.SIGTERM, terminate)  # Ray has put its own in the place
+        signal.signal(signal.SIGTERM, terminate)  # Ray has replaced it
         yield RayEngine(getattr(args, "shards", None))
     except ray.exceptions.RayError as error:
         raise cause_of(error) from error
@@ -255,13 +255,13 @@ def cause_of(error: "ray.exceptions.RayError") -> BaseException:
 
     if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, Exception):
         return error.cause
-    # What `open_again` raises comes as text behind these words.
+    # Errors of `open_again` arrive as text after these words.
     said = first_line(error).removeprefix("System error: ")
     return EnvironmentFault(f"the Ray cluster could not finish: {said}; run the same command again")
 
 
 def first_line(error: BaseException) -> str:
-    """The first line that an exception says, or its kind."""
+    """The first line of an exception's message, or its kind."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 

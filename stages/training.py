@@ -1,4 +1,4 @@
-"""The course of training: folds, checkpoints, and what the model card says of the weights."""
+"""Training by folds, with checkpoints, and the model card of the weights."""
 
 import argparse
 import hashlib
@@ -30,7 +30,7 @@ from pipeline.training.problems import (
 )
 from stages.judges import new_network
 
-UNSEEN_DRAWS = 6  # of the people by whom a network is stopped, beside all of them as they are
+UNSEEN_DRAWS = 6  # drawn sets of the people that stop a network, besides all of them as they are
 CHECKPOINT_MARK = b"face-cluster checkpoint 1 "
 CARD_MARK = b"# Weights of the graph networks"
 
@@ -156,7 +156,7 @@ def run_key(args: argparse.Namespace, sets: list[LabelledSet]) -> str:
 
 
 def load_progress(path: Path, key: str) -> dict[str, Any]:
-    """What an earlier, stopped run of the same key had done, or nothing."""
+    """The progress of a stopped run with the same key, or of none."""
     if not is_there(path):
         return {"key": key, "folds": [], "state": None}
     require_file(path)
@@ -176,11 +176,11 @@ def save_progress(path: Path, progress: dict[str, Any]) -> None:
     torch.save(progress, buffer)
     with whole_file(path) as part:
         content = buffer.getvalue()
-        part.write_bytes(checkpoint_head(content) + b"\n" + content)  # torch does not say why it cannot write
+        part.write_bytes(checkpoint_head(content) + b"\n" + content)  # torch hides why it cannot write
 
 
 def checkpoint_head(content: bytes) -> bytes:
-    """The first line of a checkpoint: what it is, and the digest of the rest, as torch saves it."""
+    """The first line of a checkpoint: what it is, and the digest of the rest, as torch saved it."""
     return CHECKPOINT_MARK + hashlib.sha256(content).hexdigest().encode()
 
 

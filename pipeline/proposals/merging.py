@@ -4,7 +4,7 @@ The paper's Algorithm 1 (Yang et al., CVPR 2019, section 3.2) takes connected co
 threshold, splits those over the maximum size at a higher threshold, and makes super-vertices the
 nodes of the next round. Here a hierarchy of proposals is a descending sweep of thresholds over one
 similarity, each round merging the super-vertices of the one before: a component over the maximum
-size at one threshold stands split, as the components at the thresholds above it.
+size at one threshold stays split, into the components at the thresholds above it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +32,7 @@ from pipeline.rows import Rows, blocks
 
 EDGE_WIDTH = 20  # nearest neighbors of a face that may become edges; the rest only measure
 NEIGHBORHOODS_SHARED = (20, 80)  # neighborhoods whose overlap is a similarity: small and large people
-AT_ONCE = 2  # hierarchies formed side by side: more would take more memory
+AT_ONCE = 2  # hierarchies formed at the same time: more would take more memory
 Linking = Callable[[int], Edges]
 # A name, descending thresholds, and the sweep that gives a label array for each of them.
 Hierarchy = tuple[str, np.ndarray, Callable[[np.ndarray], Iterator[np.ndarray]]]
@@ -54,7 +54,7 @@ def propose(
     at which super-vertices merge, in standard deviations above impostor pairs, reached in `rounds` even
     steps from the similarity that only one nearest neighbor in fifty exceeds. No proposal has more than
     `max_size` faces. `linking` gives the edges that link by similarity, at width 0, or by shared nearest
-    neighbors, at one of NEIGHBORHOODS_SHARED, where they are made elsewhere: any edges will do that connect
+    neighbors, at one of NEIGHBORHOODS_SHARED, where they are made elsewhere: any edges serve that connect
     the same rows at every threshold.
     """
     calibrated = calibration.calibrate(first_columns(similarities, EDGE_WIDTH))
@@ -112,7 +112,7 @@ def first_columns(rows: Rows, width: int) -> np.ndarray:
 
 
 def linking_edges(near: np.ndarray, neighbors: Rows, edges: Edges, width: int) -> Edges:
-    """The edges as they are for width 0, else weighted by the overlap of neighborhoods so wide."""
+    """The edges as they are for width 0, else weighted by the overlap of neighborhoods of that width."""
     if not width:
         return edges
     return shared_neighbors(near if width <= EDGE_WIDTH else neighbors, edges, width)
