@@ -30,9 +30,9 @@ from common import cli
 from common.errors import EnvironmentFault, UsageError
 from common.progress import track
 
-from datasets import NETWORKS, SPACES, FaceSet, add_shared, load, unit
+from datasets import NETWORKS, FaceSet, load, unit
 from oracle import oracle
-from quality import FOLDS, SEED, THRESHOLDS, is_seen, judges, prior_of, unseen_by
+from quality import FOLDS, THRESHOLDS, add_options, is_seen, judges, prior_of, unseen_by
 
 from pipeline.calibration import Calibration, calibrate_to_impostors
 from pipeline.defaults import NEIGHBORS
@@ -40,7 +40,6 @@ from pipeline.judging.flat_cut import all_proposals
 from pipeline.metrics import evaluate, own_clusters
 from pipeline.search.knn import nearest_neighbors
 from pipeline.training.problems import people_of, pose_problem
-from predict import WEIGHTS
 
 SETS = ("lfw/val", "lfw/val+glint8", "glint8")
 PEERS = ("average linkage", "Chinese whispers", "HDBSCAN")
@@ -179,18 +178,12 @@ def with_noise(rows: np.ndarray, distance: float, rng: np.random.Generator) -> n
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of this benchmark."""
     parser = cli.make_parser("albums.py", "Random sets of every shape, ours at its defaults.", EXAMPLES)
-    parser.add_argument("sets", nargs="*", default=SETS, metavar="SET", help="sets, joined by + to mix")
-    parser.add_argument("--network", choices=SPACES, action="append", help="default: dlib and mobilefacenet")
+    add_options(parser, SETS)
     parser.add_argument("--shape", choices=NAMES, action="append", help="default: all")
     parser.add_argument(
         "--calibrated", action="store_true", help="as with --calibration, measured on all of lfw/train"
     )
     parser.add_argument("--draws", type=cli.at_least(1), default=20, help="random sets of each shape")
-    parser.add_argument("--peer", action="append", help="a peer to run (default: all); `none` runs only ours")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="networks of `sh run_train.sh`")
-    parser.add_argument("--seed", type=cli.at_least(0), default=SEED, help="seed of their training")
-    parser.add_argument("--processes", type=cli.at_least(1), default=2, help="shapes computed at once")
-    add_shared(parser)
     return parser
 
 

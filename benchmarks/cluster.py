@@ -36,6 +36,7 @@ import torch
 from benchmarks import synthetic
 from distributed.merge import forest_of_rows, join
 from pipeline.calibration import calibrate_to_impostors
+from pipeline.defaults import NEIGHBORS
 from pipeline.files.features import read_features
 from pipeline.judging.cluster import score_rounds
 from pipeline.judging.flat_cut import best_flat_cut
@@ -44,7 +45,7 @@ from pipeline.judging.membership import revise_members
 from pipeline.proposals.edges import Edges
 from pipeline.proposals.merging import NEIGHBORHOODS_SHARED, propose
 from pipeline.rows import unit_rows
-from pipeline.search.knn import NEIGHBORS, fill_graph, nearest_rows
+from pipeline.search.knn import fill_graph, nearest_rows
 from predict import WEIGHTS
 from stages.judges import load_judges
 

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import cli
 
-from datasets import NETWORKS, SPACES, FaceSet, add_shared, load
+from datasets import NETWORKS, FaceSet, add_sets, load
 
 from pipeline.files.proposals import Round
 from pipeline.groups import Groups, join_groups, single_faces, take_groups
@@ -55,9 +55,7 @@ def oracle_by_hierarchy(rounds: list[Round], labels: np.ndarray) -> dict[str, tu
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of this benchmark."""
     parser = cli.make_parser("oracle.py", "Score a perfect choice among the proposals.", EXAMPLES)
-    parser.add_argument("sets", nargs="*", default=SETS, metavar="SET", help="sets, joined by + to mix")
-    parser.add_argument("--network", choices=SPACES, action="append", help="default: dlib and mobilefacenet")
-    add_shared(parser)
+    add_sets(parser, SETS)
     return parser
 
 

@@ -30,7 +30,7 @@ from common import cli
 from common.errors import EnvironmentFault, UsageError
 from common.progress import track
 
-from datasets import NETWORKS, SPACES, FaceSet, add_shared, load
+from datasets import NETWORKS, FaceSet, add_sets, load
 
 from model.weights import find_dlib_weights
 from pipeline.calibration import Calibration
@@ -76,14 +76,17 @@ class Compared:
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of this benchmark."""
     parser = cli.make_parser("quality.py", "Ours at its defaults beside tuned peers.", EXAMPLES)
-    parser.add_argument("sets", nargs="*", default=SETS, metavar="SET", help="sets, joined by + to mix")
-    parser.add_argument("--network", choices=SPACES, action="append", help="default: dlib and mobilefacenet")
+    add_options(parser, SETS)
+    return parser
+
+
+def add_options(parser: argparse.ArgumentParser, sets: tuple[str, ...]) -> None:
+    """The options of a benchmark that compares with peers, and the sets that are its default."""
+    add_sets(parser, sets)
     parser.add_argument("--peer", action="append", help="a peer to run (default: all); `none` runs only ours")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="networks of `sh run_train.sh`")
     parser.add_argument("--seed", type=cli.at_least(0), default=SEED, help="seed of their training")
-    parser.add_argument("--processes", type=cli.at_least(1), default=2, help="sets computed at once")
-    add_shared(parser)
-    return parser
+    parser.add_argument("--processes", type=cli.at_least(1), default=2, help="processes at work")
 
 
 def main(args: argparse.Namespace) -> None:

@@ -120,14 +120,6 @@ def people() -> People:
     return make_people()
 
 
-@pytest.fixture
-def feature_file(tmp_path: Path, people: People) -> Path:
-    """The features of `people` as learn-to-cluster's .bin: raw float32, no JSON beside it."""
-    path = tmp_path / "people.bin"
-    people.rows.astype("<f4").tofile(path)
-    return path
-
-
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real faces beside the repository; skipped where absent, but not in CI."""
