@@ -40,6 +40,7 @@ from pipeline.judging.flat_cut import all_proposals
 from pipeline.metrics import evaluate, own_clusters
 from pipeline.search.knn import nearest_neighbors
 from pipeline.training.problems import people_of, pose_problem
+from pipeline.training.resampling import nearest_people
 
 SETS = ("lfw/val", "lfw/val+glint8", "glint8")
 PEERS = ("average linkage", "Chinese whispers", "HDBSCAN")
@@ -124,6 +125,18 @@ def in_front(most: int, people: int, each: int) -> Shape:
     return draw
 
 
+def alike(people: int, most: int) -> Shape:
+    """So many people who look like one another, each up to so many times."""
+
+    def draw(faces: FaceSet, rng: np.random.Generator) -> np.ndarray:
+        near = nearest_people(unit(faces.rows), faces.labels, people, rng)
+        return np.concatenate(
+            [of_person(faces, rng, person, most) for person in np.unique(faces.labels[near])]
+        )
+
+    return draw
+
+
 SHAPES: dict[str, Shape] = {
     "1 person, 40": large(1, 40),
     "2 people, up to 20": up_to(2, 20),
@@ -143,6 +156,8 @@ SHAPES: dict[str, Shape] = {
     "200 of one, 3 x 5": in_front(200, 3, 5),
     "60 of one, 10 x 2": in_front(60, 10, 2),
     "300 of one, 40 x 1": in_front(300, 40, 1),
+    "12 alike, up to 6": alike(12, 6),
+    "40 alike, up to 6": alike(40, 6),
 }
 # How often each face of 30 x up to 8 is in the set: exact copies, or frames that differ a little.
 REPEATS = {

@@ -16,7 +16,9 @@ from pipeline.rows import Rows, blocks, order_by_content, slices
 # pixel, a degree and 5 % of light are closer than 0.051; of the genuine pairs in lfw/train one in a thousand
 # is, and no impostor pair is closer than 0.13, in both networks of benchmarks/.
 COPY_DISTANCE = 0.06
-COPY_SIMILARITY = 3.5  # least calibrated similarity, for networks that hardly tell people apart
+# Least similarity in deviations of impostors' upper side, for networks that hardly tell people apart. Where
+# faces are few, the upper side is known better than the lower one.
+COPY_SIMILARITY = 3.5
 
 
 def collapse_copies(
@@ -66,8 +68,8 @@ def near_copies(neighbors: Rows, cosines: Rows, calibration: Calibration, rank: 
     Among near-copies the one of lowest `rank`, int64 (N,), represents those that are near to it, so a chain
     of pictures that morphs from one person into another is never collapsed into one.
     """
-    near, far = 1 - COPY_DISTANCE * (1 - calibration.middle), COPY_SIMILARITY * calibration.spread
-    least = max(near, calibration.middle + far)
+    near = 1 - COPY_DISTANCE * (1 - calibration.middle)
+    least = max(near, calibration.middle + COPY_SIMILARITY * calibration.upper * calibration.spread)
     ends = [np.zeros((2, 0), np.int64)]
     for part, block in blocks(cosines):
         row, column = np.nonzero(block >= least)
