@@ -74,6 +74,7 @@ def test_iresnets_have_the_published_keys_and_shapes(name):
     assert "layer1.1.downsample.0.weight" not in state
 
 
+@pytest.mark.slow
 def test_iresnet_from_a_checkpoint(tmp_path):
     torch.manual_seed(0)
     network = backbones.IResNet(backbones.IRESNET_BLOCKS["iresnet18"]).eval()
@@ -92,6 +93,7 @@ def test_iresnet_needs_weights():
         backbones.load_backbone("iresnet50", None)
 
 
+@pytest.mark.slow
 def test_resnet50_pools_2048_features(tmp_path):
     from torchvision.models import resnet50
 

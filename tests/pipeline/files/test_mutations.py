@@ -172,6 +172,7 @@ READERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_a_damaged_file_is_one_line_or_sane(whole, name):
     path, rng = whole / name, np.random.default_rng(sum(name.encode()))
