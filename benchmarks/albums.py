@@ -40,7 +40,6 @@ from pipeline.judging.flat_cut import all_proposals
 from pipeline.metrics import evaluate, own_clusters
 from pipeline.search.knn import nearest_neighbors
 from pipeline.training.problems import people_of, pose_problem
-from pipeline.training.resampling import nearest_people
 
 SETS = ("lfw/val", "lfw/val+glint8", "glint8")
 PEERS = ("average linkage", "Chinese whispers", "HDBSCAN")
@@ -126,13 +125,14 @@ def in_front(most: int, people: int, each: int) -> Shape:
 
 
 def alike(people: int, most: int) -> Shape:
-    """So many people who look like one another, each up to so many times."""
+    """So many people, each up to so many times: a random one, and those who look most like that one."""
 
     def draw(faces: FaceSet, rng: np.random.Generator) -> np.ndarray:
-        near = nearest_people(unit(faces.rows), faces.labels, people, rng)
-        return np.concatenate(
-            [of_person(faces, rng, person, most) for person in np.unique(faces.labels[near])]
-        )
+        sums = np.zeros((faces.labels.max() + 1, faces.rows.shape[1]))
+        np.add.at(sums, faces.labels, unit(faces.rows))
+        means = unit(sums)
+        near = np.argsort(-means @ means[rng.integers(len(means))], kind="stable")[:people]
+        return np.concatenate([of_person(faces, rng, person, most) for person in near])
 
     return draw
 
