@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BOLD, RED = 1, 31
-DELAY = 2  # seconds that a step may take before it shows
+DELAY = 2  # seconds before a step shows its progress
 
 _quiet = False
 
 
 def set_quiet(quiet: bool) -> None:
-    """Turn progress bars and `say` off (or on again) for this process."""
+    """Turn progress bars and `log` off (or on again) for this process."""
     global _quiet
     _quiet = quiet
 
 
 def printable(text: str) -> str:
-    """The text with everything escaped that a terminal might obey, but for line breaks.
+    """The text with everything escaped that a terminal might obey, except line breaks.
 
-    Names of files may hold anything: commands to the terminal, or bytes that are no text at all.
+    File names may hold anything: control sequences, or bytes that are not text.
     """
     return "".join(
         letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
@@ -48,7 +48,7 @@ def count(number: int, one: str, many: str | None = None) -> str:
 
 
 def log(line: str) -> None:
-    """Print one line for the user, unless --quiet was given; what is to be done next is bold."""
+    """Print one line for the user, unless --quiet was given; the next command is bold."""
     if not _quiet:
         text = printable(line)
         print(painted(text, text.partition("next: ")[2], BOLD, sys.stdout), flush=True)
@@ -61,7 +61,7 @@ def warn(line: str) -> None:
 
 def bar(total: int | None, description: str, unit: str = "it") -> "tqdm":
     """A progress bar to update by hand; a context manager."""
-    from tqdm import tqdm  # not where a script only says how it is used
+    from tqdm import tqdm  # not needed for --help
 
     return tqdm(
         total=total,
@@ -76,7 +76,7 @@ def bar(total: int | None, description: str, unit: str = "it") -> "tqdm":
 
 @contextmanager
 def named(step: str) -> Iterator[None]:
-    """Show what is being done while the body runs; a bar in it takes the line over."""
+    """Show what is being done while the body runs; a bar in it replaces the line."""
     line = f"{step} ..."
     shown = []
 

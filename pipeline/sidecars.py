@@ -16,7 +16,7 @@ from pipeline.exports import Face
 from pipeline.files.atomic import whole_folder
 from pipeline.files.faces import PhotoFace
 
-TOP = "photos"  # of the folder that is written: below it stands what stood below the photos' common folder
+TOP = "photos"  # folder within the output that mirrors the photos' common folder
 SPACES = {
     "x": "adobe:ns:meta/",
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
@@ -28,9 +28,9 @@ SPACES = {
 
 
 def write_sidecars(output: Path, faces: list[Face]) -> int:
-    """Write a sidecar for each photo with a name or a face to tell of, whole or not at all; how many.
+    """Write a sidecar for each photo that has a name or a face, whole or not at all; returns how many.
 
-    A face whose photo is not known stands for its own image.
+    Where the photo of a face is not known, its own image counts as the photo.
     """
     of_photo: dict[Path, list[Face]] = {}
     for face in faces:

@@ -1,4 +1,4 @@
-"""What a script loads before it knows what to do, and how packages may depend on one another."""
+"""What scripts and tests load before they know what to do, and how packages may depend on one another."""
 
 import ast
 import subprocess
@@ -55,6 +55,16 @@ def test_a_missing_file_is_told_before_networks_and_indexes_load(script, argumen
     loaded, ended = loaded_by(script, *arguments)
     assert ended == 3
     assert loaded & {"faiss", "torch", "torchvision", "torch_geometric", "scipy"} == set()
+
+
+@pytest.mark.process
+def test_collecting_the_tests_loads_nothing_that_takes_seconds():
+    heavy = {"faiss", "onnx", "onnxruntime", "ray", "sklearn", "torch", "torch_geometric", "torchvision"}
+    code = f"import pytest, sys; pytest.main(['--collect-only', '-qq']); print({heavy} & set(sys.modules))"
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    lines = ended.stdout.splitlines()
+    assert len(lines) > 40 and lines[-1] == "set()", ended.stdout[-2000:] + ended.stderr
 
 
 def imported_rooms(path):

@@ -5,7 +5,6 @@ import pytest
 from conftest import make_people
 
 import proposal
-from pipeline.search import ivf
 
 DIM, COUNT = 24, 300
 
@@ -34,7 +33,7 @@ def propose(folder, rows, *options):
         6,
     ]
     proposal.main(proposal.get_parser().parse_args(list(map(str, [*given, *options]))))
-    return place
+    return folder / "super_vertex"
 
 
 def bytes_of(folder):
@@ -85,7 +84,7 @@ def test_what_cannot_be_kept_is_said_and_all_is_searched_for(tmp_path, rows, cap
 
 
 def test_an_approximate_graph_grows(tmp_path, rows, capsys, monkeypatch):
-    monkeypatch.setattr(ivf, "ROWS_A_CELL", 20)
+    monkeypatch.setattr("pipeline.search.ivf.ROWS_A_CELL", 20)
     propose(tmp_path / "some", rows[:COUNT], "--search", "ivf")
     capsys.readouterr()
     propose(tmp_path / "some", rows, "--search", "ivf")

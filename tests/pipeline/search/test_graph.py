@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from conftest import make_people
+from conftest import LazyModule, make_people
 
 from pipeline.proposals.copies import collapse_copies
 from pipeline.rows import Numbering, UnitRows
-from pipeline.search import ivf
-from pipeline.search.graph import GraphSearch, rows_with_fallen
-from pipeline.search.knn import make_search
+
+graph, knn = LazyModule("pipeline.search.graph"), LazyModule("pipeline.search.knn")
 
 K = 12
 
@@ -16,7 +15,7 @@ K = 12
 @pytest.fixture
 def rows(monkeypatch):
     """People of whom some have near-copies, and a row that could not be read."""
-    monkeypatch.setattr(ivf, "ROWS_A_CELL", 20)
+    monkeypatch.setattr("pipeline.search.ivf.ROWS_A_CELL", 20)
     rng = np.random.default_rng(0)
     rows = make_people(people=40, images=20, dim=32, noise=0.7).rows
     copied = rows[rng.integers(0, len(rows), 60)]
@@ -30,9 +29,9 @@ def create(count, k):
 def searcher(rows, method, asked):
     def search_among(numbering, k, calibration):
         asked.append(len(numbering))
-        return make_search(method, rows, numbering.usable, k, calibration)
+        return knn.make_search(method, rows, numbering.usable, k, calibration)
 
-    return GraphSearch(rows, Numbering(rows.any(axis=1)), K, None, create, search_among)
+    return graph.GraphSearch(rows, Numbering(rows.any(axis=1)), K, None, create, search_among)
 
 
 @pytest.mark.parametrize(("method", "searches"), [("exact", 2), ("ivf", 1)])
@@ -73,17 +72,17 @@ def test_a_search_that_goes_on_finds_what_one_begun_without_the_fallen_rows_does
         np.testing.assert_array_equal(
             row_of[np.flatnonzero(standing)][near[place : place + 1][0]], search.neighbors[row_of[number]]
         )
-    kept = standing & ~rows_with_fallen(before, search.usable.at_rows(standing, False))[row_of]
+    kept = standing & ~graph.rows_with_fallen(before, search.usable.at_rows(standing, False))[row_of]
     assert kept.any()
     np.testing.assert_array_equal(search.neighbors[row_of[kept]], before[row_of[kept]])
 
 
 def test_rows_with_fallen():
     neighbors = np.array([[1, 2], [0, 2], [0, 1], [-1, -1]])
-    assert rows_with_fallen(neighbors, np.array([True, True, False, False])).tolist() == [
+    assert graph.rows_with_fallen(neighbors, np.array([True, True, False, False])).tolist() == [
         True,
         True,
         False,
         False,
     ]
-    assert not rows_with_fallen(neighbors, np.array([True, True, True, False])).any()
+    assert not graph.rows_with_fallen(neighbors, np.array([True, True, True, False])).any()

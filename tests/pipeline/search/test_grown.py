@@ -2,18 +2,15 @@
 
 import numpy as np
 import pytest
-from conftest import make_people
+from conftest import LazyModule, make_people
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.files.proposals import KeptGraph
 from pipeline.proposals.copies import collapse_copies
 from pipeline.rows import Numbering, UnitRows
-from pipeline.search import graph as graph_module
-from pipeline.search import ivf, knn
-from pipeline.search.graph import GraphSearch
-from pipeline.search.knn import EXACT, make_search
 
+graph, knn = LazyModule("pipeline.search.graph"), LazyModule("pipeline.search.knn")
 DIM, K = 24, 6
 APPROXIMATE = {"method": "ivf", "effort": 3}
 
@@ -36,10 +33,10 @@ def collapse(rows, method, kept=(), kept_search=None):
         return made[-1]
 
     def search_among(numbering, k, calibration):
-        return make_search(method, rows, numbering.usable, k, calibration)
+        return knn.make_search(method, rows, numbering.usable, k, calibration)
 
     numbering = Numbering(rows.any(axis=1))
-    search = GraphSearch(rows, numbering, K, None, create, search_among, list(kept), kept_search or {})
+    search = graph.GraphSearch(rows, numbering, K, None, create, search_among, list(kept), kept_search or {})
     stands = collapse_copies(UnitRows(rows, numbering), search, search.known_stands())[0]
     return search, numbering.at_rows(numbering.row_of[stands], -1), made
 
@@ -53,30 +50,29 @@ def kept_of(search, stands_for, made):
     return kept
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), before=st.integers(20, 86), small=st.booleans())
 def test_a_graph_extended_exactly_is_the_one_made_anew_to_the_byte(seed, before, small):
     rows = faces(seed)
     with pytest.MonkeyPatch.context() as patch:
         if small:  # queries in several calls
-            patch.setattr(knn, "QUERY_VALUES", DIM * 16)
+            patch.setattr("pipeline.search.knn.QUERY_VALUES", DIM * 16)
         kept = kept_of(*collapse(rows[:before], "exact"))
-        search, stands_for, made = collapse(rows, "exact", kept, EXACT)
+        search, stands_for, made = collapse(rows, "exact", kept, knn.EXACT)
         _, expected, anew = collapse(rows, "exact")
     np.testing.assert_array_equal(stands_for, expected)
     assert len(made) == len(anew)
     for array, other in zip([*made[0], *made[-1]], [*anew[0], *anew[-1]], strict=True):
         assert array.tobytes() == other.tobytes()
-    assert search.described == EXACT
+    assert search.described == knn.EXACT
 
 
 def test_only_what_exact_search_would_compute_otherwise_is_searched_for(monkeypatch):
-    monkeypatch.setattr(knn, "QUERY_VALUES", DIM * 16)
+    monkeypatch.setattr("pipeline.search.knn.QUERY_VALUES", DIM * 16)
     monkeypatch.setattr("pipeline.search.grown.DATABASE_ROWS", 32)
-    monkeypatch.setattr(knn, "make_search", None)
     rows = make_people(people=30, images=10, dim=DIM, noise=0.8).rows
     kept = kept_of(*collapse(rows[:250], "exact"))
-    search, _, made = collapse(rows, "exact", kept, EXACT)
+    search, _, made = collapse(rows, "exact", kept, knn.EXACT)
     assert search.search is None and search.asked == rows[250:].any(axis=1).sum() - 1  # two rows are equal
     np.testing.assert_allclose(made[-1][1], collapse(rows, "exact")[2][-1][1], atol=1e-6)
 
@@ -88,7 +84,7 @@ def test_where_a_new_copy_takes_an_old_ones_place_the_rest_is_searched_anew():
         copies = (rows[:9] + 1e-3 * rng.standard_normal((9, DIM))).astype(np.float32)
         grown = np.concatenate([rows, copies])
         kept = kept_of(*collapse(rows, "exact"))
-        search, stands_for, made = collapse(grown, "exact", kept, EXACT)
+        search, stands_for, made = collapse(grown, "exact", kept, knn.EXACT)
         if (stands_for[: len(rows)] >= len(rows)).any():
             break
     else:
@@ -121,8 +117,8 @@ def test_an_approximate_graph_is_mended_by_products_with_all_new_rows(seed):
 
 
 def test_too_many_new_rows_are_searched_for_in_cells(monkeypatch):
-    monkeypatch.setattr(graph_module, "MOST_MENDED", 3)
-    monkeypatch.setattr(ivf, "ROWS_A_CELL", 20)
+    monkeypatch.setattr("pipeline.search.graph.MOST_MENDED", 3)
+    monkeypatch.setattr("pipeline.search.ivf.ROWS_A_CELL", 20)
     rows = faces(1)
     kept = kept_of(*collapse(rows[:60], "exact"))
     search, _, _ = collapse(rows, "ivf", kept[:1], APPROXIMATE)
@@ -132,7 +128,7 @@ def test_too_many_new_rows_are_searched_for_in_cells(monkeypatch):
 def test_nothing_is_searched_for_where_nothing_came():
     rows = faces(2)
     kept = kept_of(*collapse(rows, "exact"))
-    for graphs, said in ((kept, EXACT), (kept[:1], APPROXIMATE | {"grown": 0})):
+    for graphs, said in ((kept, knn.EXACT), (kept[:1], APPROXIMATE | {"grown": 0})):
         search, stands_for, made = collapse(rows, "exact", graphs, said)
         assert search.asked == 0
         np.testing.assert_array_equal(made[-1][0], kept[0].neighbors)

@@ -2,23 +2,24 @@
 
 import numpy as np
 import pytest
-from conftest import make_people
+from conftest import LazyModule, make_people
 
+from pipeline.calibration import Calibration
 from pipeline.rows import unit_rows
-from pipeline.search import ivf
-from pipeline.search.ivf import cells_without, learn_centroids, make_cells, what_is_found
+
+ivf = LazyModule("pipeline.search.ivf")
 
 
 @pytest.fixture(params=[1 << 14, 10], ids=["flat", "graph"])
 def divided(request, monkeypatch):
     """Unit rows with one of zeros left out, and their cells, found among all or by their graph."""
-    monkeypatch.setattr(ivf, "MOST_FLAT", request.param)
-    monkeypatch.setattr(ivf, "ROWS_A_CELL", 20)
+    monkeypatch.setattr("pipeline.search.ivf.MOST_FLAT", request.param)
+    monkeypatch.setattr("pipeline.search.ivf.ROWS_A_CELL", 20)
     rows = make_people(people=60, images=20, noise=0.6).rows
     usable = rows.any(axis=1)
 
     def divide(probes):
-        return make_cells(rows, usable, learn_centroids(rows, usable), probes)
+        return ivf.make_cells(rows, usable, ivf.learn_centroids(rows, usable), probes)
 
     return unit_rows(rows, usable), divide
 
@@ -52,8 +53,8 @@ def test_cells_hold_each_row_once_and_in_the_cell_nearest_to_it(divided):
 def test_a_row_finds_the_best_of_the_cells_it_looks_into(divided, probes, at_once, monkeypatch):
     unit, divide = divided
     cells = divide(probes)
-    monkeypatch.setattr(ivf, "PRODUCTS_AT_ONCE", at_once or ivf.PRODUCTS_AT_ONCE)
-    monkeypatch.setattr(ivf, "QUERIES_AT_ONCE", at_once or ivf.QUERIES_AT_ONCE)
+    monkeypatch.setattr("pipeline.search.ivf.PRODUCTS_AT_ONCE", at_once or ivf.PRODUCTS_AT_ONCE)
+    monkeypatch.setattr("pipeline.search.ivf.QUERIES_AT_ONCE", at_once or ivf.QUERIES_AT_ONCE)
     cell = np.empty(len(unit), int)
     cell[cells.row_of] = cells.probed[:, 0]
     looked_into = np.zeros((len(unit), len(cells.centroids.means)), bool)
@@ -77,7 +78,7 @@ def test_rows_that_fell_are_found_no_more_and_those_who_had_them_find_others(div
     standing = np.random.default_rng(0).random(len(unit)) < 0.9
     asking = standing & ~standing[before].all(axis=1)
     assert 0 < asking.sum() < standing.sum()
-    cells = cells_without(divide(4), standing)
+    cells = ivf.cells_without(divide(4), standing)
     cosines, found = every(cells, k, asking)
     np.testing.assert_array_equal((found >= 0).all(axis=1), asking)
     assert standing[found[asking]].all()
@@ -92,7 +93,7 @@ def test_rows_that_fell_are_found_no_more_and_those_who_had_them_find_others(div
 def test_rows_that_are_all_alike_can_be_divided(count):
     rows = np.tile(np.float32([[3, 4]]), (count, 1))
     usable = np.ones(count, bool)
-    cells = make_cells(rows, usable, learn_centroids(rows, usable), 1)
+    cells = ivf.make_cells(rows, usable, ivf.learn_centroids(rows, usable), 1)
     cosines, found = every(cells, 1)
     np.testing.assert_allclose(cosines, 1, atol=1e-6)
     assert ((found >= 0) & (found < count)).all()
@@ -101,29 +102,27 @@ def test_rows_that_are_all_alike_can_be_divided(count):
 def test_what_is_found_counts_possible_neighbors_and_how_far_the_others_move():
     similarities = np.float32([[9, 8, 3, 2, 1, 0], [7, 3, 2.5, 2, 1, 0]])
     inside = np.array([[1, 1, 0, 1, 1, 1], [0, 1, 1, 1, 0, 1]], bool)
-    possible, recall, shift = what_is_found(similarities, inside, 4, 5.0)
+    possible, recall, shift = ivf.what_is_found(similarities, inside, 4, 5.0)
     assert possible == pytest.approx(2 / 3)
     assert recall == pytest.approx(6 / 8)
     # The fourth moves from 2 to 1, and from 2 to 0; the third stranger of the second row stays.
     assert shift == pytest.approx(1.5)
-    assert what_is_found(similarities, np.ones_like(inside), 4, 5.0) == (1.0, 1.0, 0.0)
+    assert ivf.what_is_found(similarities, np.ones_like(inside), 4, 5.0) == (1.0, 1.0, 0.0)
 
 
 def test_more_cells_are_looked_into_until_enough_is_found(monkeypatch):
-    from pipeline.calibration import Calibration
-
-    monkeypatch.setattr(ivf, "ROWS_A_CELL", 20)
+    monkeypatch.setattr("pipeline.search.ivf.ROWS_A_CELL", 20)
     rows = make_people(people=60, images=40, dim=32, noise=1.0).rows
     usable = rows.any(axis=1)
-    centroids = learn_centroids(rows, usable)
+    centroids = ivf.learn_centroids(rows, usable)
     efforts = []
     for recall in (0.5, 0.9, 1.0):
-        monkeypatch.setattr(ivf, "MIN_RECALL", recall)
-        monkeypatch.setattr(ivf, "MAX_SHIFT", 9.0)
+        monkeypatch.setattr("pipeline.search.ivf.MIN_RECALL", recall)
+        monkeypatch.setattr("pipeline.search.ivf.MAX_SHIFT", 9.0)
         efforts.append(ivf.least_effort(rows, usable, centroids, 20, Calibration(0.0, 0.15)))
         assert efforts[-1].recall_possible >= recall
     assert efforts[0].cells < efforts[1].cells < efforts[2].cells
     assert efforts[0].compared < efforts[1].compared < efforts[2].compared <= 1
-    monkeypatch.setattr(ivf, "MIN_RECALL", 0.5)
-    monkeypatch.setattr(ivf, "MAX_SHIFT", 0.01)
+    monkeypatch.setattr("pipeline.search.ivf.MIN_RECALL", 0.5)
+    monkeypatch.setattr("pipeline.search.ivf.MAX_SHIFT", 0.01)
     assert ivf.least_effort(rows, usable, centroids, 20, Calibration(0.0, 0.15)).cells > efforts[0].cells
