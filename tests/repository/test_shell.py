@@ -318,7 +318,7 @@ def test_clean_removes_what_can_be_made_again_and_nothing_else(checkout):
         "feature.json",
         "feat.bin",
         "feat.json",
-        ".feature.bin.part",
+        ".feature.bin.face-clusters-part",
         "super_vertex/round_000/members.npy",
         "__pycache__/x.pyc",
         "pipeline/__pycache__/x.pyc",

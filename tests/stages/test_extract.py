@@ -194,7 +194,7 @@ def test_features_of_images_that_are_not_there_now_are_kept(own, extract, tmp_pa
 
 def test_a_stopped_run_of_another_list_gives_its_rows(own, folder, extract, start_process, tmp_path):
     process = start_process(command(folder / "faces.txt"), cwd=tmp_path, stdout=subprocess.DEVNULL)
-    part = tmp_path / ".feature.bin.part"
+    part = tmp_path / ".feature.bin.face-clusters-part"
     wait_until(process, lambda: part.exists() and part.stat().st_size >= 3 * 4 * 512)
     process.kill()
     process.wait()
@@ -231,7 +231,7 @@ def test_images_that_are_not_there_cost_no_forward_pass(own, extract, tmp_path):
 @pytest.mark.slow
 def test_killed_runs_go_on_and_end_in_the_same_bytes(folder, extract, start_process, tmp_path, undisturbed):
     rng = np.random.default_rng(0)
-    part = tmp_path / ".feature.bin.part"
+    part = tmp_path / ".feature.bin.face-clusters-part"
     killed = resumed = 0
     while killed < KILLS:
         target = (part.stat().st_size if part.exists() else -1) + rng.integers(0, 3) * 4 * 512
@@ -291,7 +291,10 @@ def test_killed_before_each_renaming_nothing_is_computed_twice(
 
 def test_a_piece_damaged_on_disk_is_computed_again(folder, extract, start_process, tmp_path, undisturbed):
     process = start_process(command(folder / "faces.txt"), cwd=tmp_path, stdout=subprocess.DEVNULL)
-    part, journal = tmp_path / ".feature.bin.part", tmp_path / ".feature.bin.journal"
+    part, journal = (
+        tmp_path / ".feature.bin.face-clusters-part",
+        tmp_path / ".feature.bin.face-clusters-journal",
+    )
     wait_until(process, lambda: part.exists() and part.stat().st_size >= 3 * 4 * 512)
     process.kill()
     process.wait()
@@ -309,7 +312,7 @@ def test_ctrl_c_ends_soon_and_says_how_to_go_on(folder, start_process, tmp_path)
         process = start_process(
             command(folder / "faces.txt"), cwd=tmp_path, stderr=subprocess.PIPE, text=True
         )
-        wait_until(process, (tmp_path / ".feature.bin.journal").exists)
+        wait_until(process, (tmp_path / ".feature.bin.face-clusters-journal").exists)
         started = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
         _, stderr = process.communicate(timeout=30)
