@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which PYTHONSAFEPATH leaves out
+
 from common import cli
 from common.profile import step
 from common.progress import log, warn

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which PYTHONSAFEPATH leaves out
+
 from common import cli
 from common.profile import step
 from common.progress import log
@@ -74,7 +76,7 @@ def main(args: argparse.Namespace) -> None:
     with step("load the face network"):
         from model.backbones import load_backbone
         from stages import extraction
-        from stages.alignment import warn_of_unaligned
+        from stages.alignment import find_unaligned
 
         backbone = load_backbone(args.model, args.weights)
     run: dict[str, Any] = {
@@ -97,7 +99,8 @@ def main(args: argparse.Namespace) -> None:
         plan = extraction.plan_rows(filelist, images, earlier)
         if finished and extraction.is_unchanged(plan, finished, filelist):
             extraction.refuse_unreadable(finished["unreadable"], filelist, args.strict)
-            extraction.warn_of_doubtful(extraction.doubtful(images, filelist))
+            doubtful = extraction.known_unaligned(finished) + extraction.doubtful(images, filelist)
+            extraction.warn_of_doubtful(doubtful)
             if finished | made_from != finished:
                 write_json(feature_json_path(args.output), finished | made_from)
             log(
@@ -116,12 +119,13 @@ def main(args: argparse.Namespace) -> None:
                 lambda stopped: extraction.differences(stopped, run_here),
             )
             try:
-                if not earlier and not journal.done:
-                    warn_of_unaligned(filelist.paths, args.crop)
                 if journal.done or journal.set_aside:  # a stopped run has rows as well
                     earlier = [*earlier, *journal.set_aside]
                     plan = extraction.plan_rows(filelist, images, earlier, journal.done)
                 before = journal.done
+                unaligned = extraction.known_unaligned(finished)
+                if len(plan.todo):
+                    unaligned = find_unaligned(filelist, args.crop)
                 make = partial(extraction.feature_maker, args.crop, backbone, device)
                 extraction.write_rows(
                     filelist,
@@ -144,7 +148,8 @@ def main(args: argparse.Namespace) -> None:
             "images_sha256": digest_file(image_records_path(args.output)),
         }
         doubtful = extraction.doubtful(images, filelist)
-        meta = {"format": 2} | run | made_from | digests | {"unreadable": unreadable, "doubtful": doubtful}
+        seen = {"unreadable": unreadable, "doubtful": unaligned + doubtful}
+        meta = {"format": 2} | run | made_from | digests | seen
         if known:
             meta["calibration"] = calibration_json(known)
         write_json(feature_json_path(args.output), meta)

@@ -1,6 +1,7 @@
 """What a script loads before it knows what to do, and how packages may depend on one another."""
 
 import ast
+import os
 import subprocess
 import sys
 
@@ -55,6 +56,16 @@ def test_a_missing_file_is_told_before_networks_and_indexes_load(script, argumen
     loaded, ended = loaded_by(script, *arguments)
     assert ended == 3
     assert loaded & {"faiss", "torch", "torchvision", "torch_geometric", "scipy"} == set()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("script", [*SCRIPTS, "scripts/draw_sample"])
+def test_scripts_find_their_modules_whatever_is_set(script, tmp_path):
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    environment.pop("PYTHONPATH", None)
+    command = [sys.executable, REPOSITORY / f"{script}.py", "--help"]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "") and ended.stdout.startswith("usage: ")
 
 
 def imported_rooms(path):
