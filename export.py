@@ -11,14 +11,13 @@ the report go along; people hidden there stay out.
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # which PYTHONSAFEPATH leaves out
 
 from common import cli
 from common.errors import UsageError
-from common.progress import count, log
+from common.progress import count, elapsed, log
 
 DEFAULT_OUTPUT = {"folders": "export", "csv": "export.csv", "json": "export.json", "xmp": "sidecars"}
 
@@ -55,7 +54,6 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Read clusters and paths, join them, write."""
-    start = time.monotonic()
     from pipeline import exports
     from pipeline.files.clusters import read_clusters, refuse_other_rows
     from pipeline.files.features import read_feature_json
@@ -97,7 +95,7 @@ def main(args: argparse.Namespace) -> None:
             f"image that is gone: the first is {kept[0]}"
         )
     following = f"; next: copy what is in {output / TOP} beside the photos" if args.to == "xmp" else ""
-    log(f"wrote {output}: {said}, in {time.monotonic() - start:.1f} s{following}")
+    log(f"wrote {output}: {said}, in {elapsed():.1f} s{following}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ it was, and of a list that has changed only what is new or has changed is comput
 
 import argparse
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # which PYTHONSAFEPATH
 
 from common import cli
 from common.profile import step
-from common.progress import log
+from common.progress import elapsed, log
 
 from distributed.engine import add_engine_options, check_engine, engine
 from model.names import BACKBONE_NAMES
@@ -59,7 +58,6 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Read the list, compute what is not there yet, write."""
-    started = time.monotonic()
     check_engine(args)
     from pipeline.files.atomic import digest_file, refuse_foreign
     from pipeline.files.calibration import calibration_json, known_calibration
@@ -103,10 +101,8 @@ def main(args: argparse.Namespace) -> None:
             extraction.warn_of_doubtful(doubtful)
             if finished | made_from != finished:
                 write_json(feature_json_path(args.output), finished | made_from)
-            log(
-                f"{args.output}: is done already, {len(finished['unreadable'])} of its images unreadable; "
-                f"--restart computes it anew; {NEXT}"
-            )
+            words = extraction.unreadable_in_words(finished["unreadable"], args.output)
+            log(f"{args.output}: is done already, {words}; --restart computes it anew; {NEXT}")
             return
         with engine(args) as machines:
             device = machines.device(args.device)
@@ -155,10 +151,10 @@ def main(args: argparse.Namespace) -> None:
         write_json(feature_json_path(args.output), meta)
         drop_journal(args.output)
     extraction.warn_of_doubtful(doubtful)
-    seconds = time.monotonic() - started
+    seconds = elapsed()
     log(
         f"{args.output}: {run['count']} images ({extraction.counted(plan, before)}), "
-        f"{len(unreadable)} of them unreadable, in {seconds:.1f} s "
+        f"{extraction.unreadable_in_words(unreadable, args.output)}, in {seconds:.1f} s "
         f"({len(plan.todo) / seconds:.0f} a second); {NEXT}"
     )
 

@@ -11,7 +11,6 @@ From Python, `cluster_faces` goes from features to labels in one call.
 
 import argparse
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # which PYTHONSAFEPATH
 from common import cli
 from common.errors import UsageError
 from common.profile import profile_lines, step
-from common.progress import count, log, warn
+from common.progress import count, elapsed, log, warn
 
 from distributed.engine import add_engine_options, check_engine, engine
 from pipeline.defaults import NEIGHBORS, SELECTIONS
@@ -85,7 +84,6 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Choose clusters, revise their members, keep corrections, score, write."""
-    started = time.monotonic()
     check_engine(args)
     if args.engine == "ray" and args.device not in ("auto", "cpu"):
         raise UsageError(f"--device {args.device}: --engine ray scores on CPUs: leave one of them out")
@@ -175,7 +173,7 @@ def main(args: argparse.Namespace) -> None:
     kept = f"{count(len(corrections), 'correction')} kept, " if args.corrections else ""
     log(
         f"{args.output}: {people_in_words(groups, hidden, len(features.rows))}, {kept}"
-        f"in {time.monotonic() - started:.1f} s; next: {next_command}"
+        f"in {elapsed():.1f} s; next: {next_command}"
     )
 
 

@@ -8,7 +8,6 @@ graph and the cluster proposals of every round of merging.
 
 import argparse
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # which PYTHONSAFEPATH
 from common import cli
 from common.errors import InputError, UsageError
 from common.profile import profile_lines, step
-from common.progress import bar, log
+from common.progress import bar, elapsed, log
 
 from distributed.engine import add_engine_options, check_engine, engine
 from pipeline.defaults import MAX_SIZE, NEIGHBORS, ROUNDS, SEARCHES, THRESHOLD
@@ -85,7 +84,6 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Search, calibrate, merge, write."""
-    started = time.monotonic()
     check_engine(args)
     if args.engine == "ray" and args.search not in ("auto", "exact"):
         raise UsageError(f"--search {args.search}: --engine ray searches exactly: leave one of them out")
@@ -179,7 +177,7 @@ def main(args: argparse.Namespace) -> None:
         + (f"{len(copies)} of them copies, " if len(copies) else "")
         + f"{described['method']} search"
         + (f" with recall {described['recall']:.3f}" if described["method"] != "exact" else "")
-        + f", in {time.monotonic() - started:.1f} s; next: sh run_predict.sh"
+        + f", in {elapsed():.1f} s; next: sh run_predict.sh"
     )
 
 

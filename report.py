@@ -9,7 +9,6 @@ opens from disk, without a server.
 
 import argparse
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # which PYTHONSAFEPATH
 from common import cli
 from common.errors import InputError
 from common.profile import profile_lines, step
-from common.progress import bar, count, log
+from common.progress import bar, count, elapsed, log
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 EXAMPLES = """  sh run_report.sh
@@ -57,7 +56,6 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Compare the clusters, make thumbnails, draw charts, write the page."""
-    started = time.monotonic()
     import numpy as np
 
     from pipeline.files.clusters import read_cluster_json, read_clusters
@@ -139,7 +137,7 @@ def main(args: argparse.Namespace) -> None:
     people = people_in_words(clusters, found.get("hidden", []), images)
     log(
         f"{args.output / 'index.html'}: {people}, {count(len(used), 'thumbnail')}, "
-        f"in {time.monotonic() - started:.1f} s; "
+        f"in {elapsed():.1f} s; "
         "next: open it in a browser, or sh run_export.sh"
     )
 

@@ -334,6 +334,12 @@ def counted(plan: Plan, before: int) -> str:
     return ", ".join(words)
 
 
+def unreadable_in_words(unreadable: list[dict[str, Any]], output: Path) -> str:
+    """How many images could not be read, and where they are listed."""
+    where = f", listed in {feature_json_path(output)}" if unreadable else ""
+    return f"{len(unreadable)} of them unreadable{where}"
+
+
 def refuse_unreadable(unreadable: list[dict[str, Any]], filelist: FileList, strict: bool) -> None:
     """No readable image at all is an error, and any unreadable one with --strict."""
     if len(unreadable) == len(filelist.names):

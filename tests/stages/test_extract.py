@@ -88,7 +88,8 @@ def test_unreadable_images_leave_rows_of_zeros_where_they_stand(folder, extract,
     assert [entry["row"] for entry in unreadable] == [1, 2, 3]
     assert [entry["path"] for entry in unreadable] == ["broken.jpg", "pipe.jpg", "missing.jpg"]
     assert "not a regular file" in unreadable[1]["reason"]
-    assert "5 images (4 new, 0 changed, 0 gone, 0 used again), 3 of them unreadable" in done.out
+    said = "5 images (4 new, 0 changed, 0 gone, 0 used again), 3 of them unreadable, listed in "
+    assert f"{said}{tmp_path / 'feature.json'}, in " in done.out
 
 
 def test_strict_and_nothing_readable_are_errors(folder, extract, tmp_path):
@@ -159,9 +160,11 @@ def test_a_picture_replaced_under_its_name_is_computed_again(own, folder, extrac
 def test_a_repaired_image_is_read_without_computing_the_others(own, folder, extract, tmp_path):
     (own / "face 3.jpg").write_bytes(b"no image")
     extract(own / "list.txt")
-    assert "is done already, 1 of its images unreadable" in extract(own / "list.txt").out
+    assert "is done already, 1 of them unreadable, listed in" in extract(own / "list.txt").out
     shutil.copy(folder / "face 3.jpg", own)
-    assert "(1 new, 0 changed, 0 gone, 5 used again), 0 of them unreadable" in extract(own / "list.txt").out
+    assert (
+        "(1 new, 0 changed, 0 gone, 5 used again), 0 of them unreadable, in" in extract(own / "list.txt").out
+    )
     assert rows(tmp_path).any(axis=1).all() and meta(tmp_path)["unreadable"] == []
 
 

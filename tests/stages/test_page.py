@@ -340,7 +340,7 @@ def test_doubtful_images_are_shown_beside_those_unreadable(reported, page, stage
     assert page.locator("#unreadable-link").inner_text().split() == ["Check", "images", "16"]
     page.locator("#unreadable-link").click()
     page.wait_for_selector("#doubtful-kinds li")
-    kinds = page.locator("#doubtful-kinds li").all_inner_texts()
+    kinds = [" ".join(text.split()) for text in page.locator("#doubtful-kinds li").all_inner_texts()]
     assert kinds[0] == "13 of 24 looked at: show no face aligned as --crop arcface says, the first: a.jpg"
     assert kinds[1].startswith(f"2 images: blurred, the first: {names[0]}, ")
     assert page.locator("#unreadable-rows tr").count() == 1
