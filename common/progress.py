@@ -43,10 +43,10 @@ def elapsed() -> float:
 
 def _age_of_process() -> float:
     with suppress(OSError, AttributeError, ValueError, IndexError):  # on Linux alone
-        started = (
+        ticks = (
             Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
-        )  # in ticks since the boot
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(started) / os.sysconf("SC_CLK_TCK")
+        )  # from the boot to its start
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")
     return 0.0
 
 
