@@ -124,6 +124,19 @@ def in_front(most: int, people: int, each: int) -> Shape:
     return draw
 
 
+def alike(people: int, most: int) -> Shape:
+    """So many people, each up to so many times: a random one, and those who look most like that one."""
+
+    def draw(faces: FaceSet, rng: np.random.Generator) -> np.ndarray:
+        sums = np.zeros((faces.labels.max() + 1, faces.rows.shape[1]))
+        np.add.at(sums, faces.labels, unit(faces.rows))
+        means = unit(sums)
+        near = np.argsort(-means @ means[rng.integers(len(means))], kind="stable")[:people]
+        return np.concatenate([of_person(faces, rng, person, most) for person in near])
+
+    return draw
+
+
 SHAPES: dict[str, Shape] = {
     "1 person, 40": large(1, 40),
     "2 people, up to 20": up_to(2, 20),
@@ -143,6 +156,8 @@ SHAPES: dict[str, Shape] = {
     "200 of one, 3 x 5": in_front(200, 3, 5),
     "60 of one, 10 x 2": in_front(60, 10, 2),
     "300 of one, 40 x 1": in_front(300, 40, 1),
+    "12 alike, up to 6": alike(12, 6),
+    "40 alike, up to 6": alike(40, 6),
 }
 # How often each face of 30 x up to 8 stands in the set: exact copies, or frames that differ a little.
 REPEATS = {

@@ -16,7 +16,9 @@ from pipeline.rows import Rows, blocks, order_by_content, slices
 # of light 99 % are nearer than 0.051; of the pairs of shots of a person in lfw/train, one in a thousand is,
 # and of strangers there none is nearer than 0.13, in both networks of benchmarks/.
 COPY_DISTANCE = 0.06
-COPY_SIMILARITY = 3.5  # deviations above impostors, at least: for networks that hardly tell people apart
+# At least so many deviations of impostors' upper side above their middle, for networks that hardly tell
+# people apart. The upper side is known better than the lower one where faces are few.
+COPY_SIMILARITY = 3.5
 
 
 def collapse_copies(
@@ -66,8 +68,8 @@ def near_copies(neighbors: Rows, cosines: Rows, calibration: Calibration, rank: 
     Of near-copies the one of lowest `rank`, int64 (N,), stands for those that it is near itself, so a chain
     of pictures that turns from one person into another is never one.
     """
-    near, far = 1 - COPY_DISTANCE * (1 - calibration.middle), COPY_SIMILARITY * calibration.spread
-    least = max(near, calibration.middle + far)
+    near = 1 - COPY_DISTANCE * (1 - calibration.middle)
+    least = max(near, calibration.middle + COPY_SIMILARITY * calibration.upper * calibration.spread)
     ends = [np.zeros((2, 0), np.int64)]
     for part, block in blocks(cosines):
         row, column = np.nonzero(block >= least)

@@ -19,6 +19,10 @@ REFERENCE = 1500  # faces by which a network is known, where it is
 # By how much what is known of a network is off, as other people than the set's own show it: of the middle in
 # spreads, and of the logs of both spreads.
 PRIOR_ERROR = 0.15
+ALIKE = 0.3  # share of albums whose people look alike
+# Of the distance between impostors, how far frames of one shot are apart: from those that stand as one node,
+# pipeline/proposals/copies.py, to those that do not.
+FRAME_DISTANCES = 0.02, 0.2
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,10 @@ def transplant_people(
 
 def album(unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """From two people to all with a few faces each, of whom all, some, few or none are seen again."""
+    if rng.random() < ALIKE:
+        share = rng.uniform(0.02, 0.3)
+        near = nearest_people(unit, labels, max(2, int(share * len(np.unique(labels)))), rng)
+        unit, labels = unit[near], labels[near]
     people, sizes = np.unique(labels, return_counts=True)
     count = int(np.exp(rng.uniform(np.log(2), np.log(len(people)))))
     recurring = int(np.round(count * rng.choice([0, rng.uniform(0, 0.3), rng.uniform(0.3, 1), 1])))
@@ -141,6 +149,19 @@ def album(unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tup
     most = np.exp(rng.uniform(np.log(2), np.log(60)))
     kept = np.concatenate([capped(labels, again, 2, most, rng), capped(labels, once, 1, 1, rng)])
     return unit[kept], labels[kept]
+
+
+def nearest_people(unit: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """The rows of the `count` people whose means are nearest to that of a random person, int64 (M,).
+
+    They look more alike than those that a network is known by: a family, people of one age and descent.
+    """
+    people, person, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(people), unit.shape[1]))
+    np.add.at(sums, person, unit)
+    means = sums / sizes[:, None]
+    apart = ((means - means[rng.integers(len(people))]) ** 2).sum(1)
+    return np.flatnonzero(np.isin(person, np.argsort(apart, kind="stable")[:count]))
 
 
 def one_in_front(
@@ -157,6 +178,16 @@ def one_in_front(
         np.concatenate([rows[persons != receiver], moved(faces, unit[labels == receiver])]),
         np.concatenate([persons[persons != receiver], np.full(len(faces), receiver)]),
     )
+
+
+def bursts(unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """An album of which a share of the shots stand in it several times, as frames that differ a little."""
+    rows, persons = album(unit, labels, rng)
+    times = np.where(rng.random(len(rows)) < rng.uniform(0.2, 1), rng.integers(1, 11, len(rows)), 1)
+    between = np.exp(rng.uniform(*np.log(FRAME_DISTANCES))) * (1 - (unit.mean(0) ** 2).sum())
+    rows = np.repeat(rows, times, axis=0)
+    noise = rng.standard_normal(rows.shape) * np.sqrt(between / rows.shape[1])
+    return rows + noise, np.repeat(persons, times)
 
 
 def moved(faces: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -180,7 +211,7 @@ def capped(
 
 RECIPES = {cap_people: 0.225, large_people: 0.225, few_people: 0.1, transplant_people: 0.45}
 """Which people and faces a large set has, and the share of draws that are made so."""
-ALBUMS = {album: 0.7, one_in_front: 0.15, few_people: 0.15}
+ALBUMS = {album: 0.62, one_in_front: 0.14, few_people: 0.14, bursts: 0.1}
 """The same of a small one."""
 
 

@@ -89,7 +89,7 @@ def test_unreadable_images_leave_rows_of_zeros_where_they_stand(folder, extract,
     assert [entry["path"] for entry in unreadable] == ["broken.jpg", "pipe.jpg", "missing.jpg"]
     assert "not a regular file" in unreadable[1]["reason"]
     said = "5 images (4 new, 0 changed, 0 gone, 0 used again), 3 of them unreadable, listed in "
-    assert f"{said}{tmp_path / 'feature.json'}, in " in done.out
+    assert f"{said}feature.json, in " in done.out
 
 
 def test_strict_and_nothing_readable_are_errors(folder, extract, tmp_path):

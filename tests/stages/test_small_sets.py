@@ -48,6 +48,13 @@ def test_a_small_set_is_calibrated_by_a_larger_one_of_its_network(work, stage):
     assert "is done already" not in propose(stage, "album").out
 
 
+def test_few_faces_of_an_unknown_network_are_said_to_be_few(work, stage):
+    few = "album.bin: 30 faces do not show how similar different people look to their network"
+    assert few in propose(stage, "album").err
+    assert "do not show" not in propose(stage, "album", "--calibration", "large_vertex/manifest.json").err
+    assert "do not show" not in propose(stage, "large").err
+
+
 def test_what_the_json_beside_features_says_is_used_unless_another_is_given(work, stage):
     assert propose(stage, "album").code == 0
     own = calibration_of("album_vertex")

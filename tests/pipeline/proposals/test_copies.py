@@ -46,6 +46,11 @@ def test_where_nobody_can_be_told_apart_only_equal_rows_are_copies():
     assert standing_for(on_a_circle(0, 1, 2), Calibration(0.9, 0.05)).tolist() == [0, 1, 2]
 
 
+def test_how_wide_impostors_spread_above_their_middle_says_whether_people_can_be_told_apart():
+    assert standing_for(on_a_circle(0, 1, 2), Calibration(0.85, 0.06, 0.5)).tolist() == [0, 0, 0]
+    assert standing_for(on_a_circle(0, 1, 2), Calibration(0.85, 0.06, 1.0)).tolist() == [0, 1, 2]
+
+
 def test_more_copies_than_there_are_neighbors_become_one_face():
     rng = np.random.default_rng(0)
     faces = rng.standard_normal((4, 64))
