@@ -1,8 +1,8 @@
 """Find the faces in photos and align each to the ArcFace template: a crop of 112 x 112 pixels.
 
 Reads photos, folders of them or a file list; writes the crops into faces/, their file list faces.txt for
-run_preprocess.sh, and faces.json, which says for each crop its photo and where in it the face is. A run
-that was stopped goes on where it was, and of photos that were added only those are looked at.
+run_preprocess.sh, and faces.json, which says for each crop its photo and where in it the face is. A stopped
+run goes on where it was, and when photos are added only those are looked at.
 
     python align.py photos --output faces
 """
@@ -25,7 +25,7 @@ EXAMPLES = """  sh run_align.sh photos
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of this stage."""
     parser = cli.make_parser(
-        "run_align.sh", "Find the faces in photos and align them, on this machine alone.", EXAMPLES
+        "run_align.sh", "Find the faces in photos and align them, on this machine only.", EXAMPLES
     )
     parser.add_argument(
         "photos", type=Path, nargs="+", metavar="PHOTOS", help="folders, photos, or a file list of photos"
@@ -37,23 +37,23 @@ def get_parser() -> argparse.ArgumentParser:
         help="folder of crops to write, with .txt and .json beside it",
     )
     parser.add_argument(
-        "--min-face", type=cli.at_least(8), default=32, help="least height of a face in pixels"
+        "--min-face", type=cli.at_least(8), default=32, help="smallest height of a face in pixels"
     )
     parser.add_argument(
-        "--min-score", type=cli.at_least(0.0), default=0.3, help="least score of a face, to 1"
+        "--min-score", type=cli.at_least(0.0), default=0.3, help="lowest score of a face, up to 1"
     )
-    parser.add_argument("--largest", action="store_true", help="keep the largest face of each photo alone")
+    parser.add_argument("--largest", action="store_true", help="keep only the largest face of each photo")
     parser.add_argument(
         "--turned",
         action="store_true",
-        help="look for faces in photos that lie on a side or on their head too",
+        help="also look for faces in photos that lie on their side or upside down",
     )
-    parser.add_argument("--format", choices=("png", "jpg"), default="png", help="of the crops")
+    parser.add_argument("--format", choices=("png", "jpg"), default="png", help="format of the crops")
     parser.add_argument(
-        "--workers", type=cli.at_least(1), help="threads, each with a photo (default: one a core)"
+        "--workers", type=cli.at_least(1), help="threads, each with a photo (default: one per core)"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--restart", action="store_true", help="look at every photo anew")
+    parser.add_argument("--restart", action="store_true", help="align every photo again")
     return parser
 
 

@@ -1,8 +1,8 @@
 """Score clusters against known identities.
 
-Reads clusters.txt (a cluster a line) and labels (one identity a row, a number or a name), prints
-pairwise and BCubed precision, recall and F, and NMI. A row that stands in no cluster counts as a person of
-its own; a row whose label is -1, an unknown person, is left out.
+Reads clusters.txt (one cluster per line) and labels (one identity per row, a number or a name), prints
+pairwise and BCubed precision, recall and F, and NMI. A row in no cluster counts as a person of
+its own; a row with the label -1, an unknown person, is left out.
 
     sh run_evaluate.sh clusters.txt labels.txt
 """
@@ -25,9 +25,12 @@ def get_parser() -> argparse.ArgumentParser:
         "Score clusters against known identities: pairwise and BCubed precision, recall and F, and NMI.",
         "  sh run_evaluate.sh clusters.txt labels.txt",
     )
-    parser.add_argument("clusters", type=Path, metavar="CLUSTERS", help="clusters.txt: a cluster a line")
+    parser.add_argument("clusters", type=Path, metavar="CLUSTERS", help="clusters.txt: one cluster per line")
     parser.add_argument(
-        "labels", type=Path, metavar="LABELS", help="one identity a line, for each row; -1 if unknown"
+        "labels",
+        type=Path,
+        metavar="LABELS",
+        help="identities, one per line in the order of rows; -1: unknown",
     )
     return parser
 

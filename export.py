@@ -1,8 +1,8 @@
 """Export the people found, for other programs and for looking through.
 
 Reads clusters.txt and clusters.json, and the file list that the features came from (feature.json says
-which). Writes a folder with a folder a person, a table of path, cluster and confidence, or XMP sidecars. In
-a folder nothing is removed or replaced that no export wrote, or that was changed since.
+which). Writes a folder with one folder per person, a table of path, cluster and confidence, or XMP sidecars.
+In a folder nothing is removed or replaced that no export wrote, or that was changed since.
 A person's number is the line of clusters.txt, from 1; the confidence is the predicted IoU. Names given in
 the report go along; people hidden there stay out.
 
@@ -42,7 +42,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--copy", action="store_true", help="copy the images instead of linking to them")
     parser.add_argument(
-        "--photos", action="store_true", help="folders of the photos of each person instead of their crops"
+        "--photos", action="store_true", help="export each person's photos instead of the crops"
     )
     parser.add_argument(
         "--output",

@@ -1,8 +1,8 @@
 """Turn each image of a file list into a feature with a pretrained face network.
 
-Reads the file list and its images; writes feature.bin (float32, a row for each line of the list),
-feature.json, and feature.images, by which images are known again. A run that was stopped goes on where
-it was, and of a list that has changed only what is new or has changed is computed.
+Reads the file list and its images; writes feature.bin (float32, one row per line of the list),
+feature.json, and feature.images, by which later runs recognize images. A stopped run goes on where it was,
+and when the list has changed, only new and changed images are computed.
 
     python extract.py faces.txt --output feature.bin
 """
@@ -33,7 +33,7 @@ def get_parser() -> argparse.ArgumentParser:
     """The arguments of this stage."""
     parser = cli.make_parser("run_preprocess.sh", "Turn each image of a file list into a feature.", EXAMPLES)
     parser.add_argument(
-        "filelist", type=Path, metavar="FILELIST", help="text file with one image path a line"
+        "filelist", type=Path, metavar="FILELIST", help="text file with one image path per line"
     )
     parser.add_argument("--model", choices=BACKBONE_NAMES, default="dlib", help="face network")
     parser.add_argument("--weights", type=Path, help="the network's weights; not needed for dlib")
@@ -43,16 +43,16 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", type=cli.output_beside_json, default=Path("feature.bin"), help="features to write"
     )
-    parser.add_argument("--batch-size", type=cli.at_least(1), default=32, help="images in one forward")
+    parser.add_argument("--batch-size", type=cli.at_least(1), default=32, help="images in one forward pass")
     parser.add_argument(
         "--workers",
         type=cli.at_least(1),
-        help="threads that decode images and run the network (default: one a core)",
+        help="threads that decode images and run the network (default: one per core)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add_engine_options(parser)
     parser.add_argument("--strict", action="store_true", help="make an unreadable image an error")
-    parser.add_argument("--restart", action="store_true", help="compute every line anew")
+    parser.add_argument("--restart", action="store_true", help="compute every image again")
     return parser
 
 

@@ -1,8 +1,8 @@
-"""Choose among the proposals: one cluster of faces a person.
+"""Choose among the proposals: one cluster of faces per person.
 
-Reads feature.bin, super_vertex/ and the trained graph networks in weights/; writes clusters.txt (a
-cluster a line, row ids) and clusters.json (each line's predicted IoU, and the name it was given).
-Corrections saved from the report hold in the clusters, whatever the proposals.
+Reads feature.bin, super_vertex/ and the trained graph networks in weights/; writes clusters.txt (one
+cluster per line: row ids) and clusters.json (predicted IoU and name of each). Corrections saved from the
+report hold in the clusters, whatever the proposals.
 
     python predict.py --features feature.bin --proposals super_vertex --output clusters.txt
 
@@ -43,9 +43,9 @@ def cluster_faces(
 ) -> "np.ndarray":
     """The person of each face, int64 (N,), numbered from 0 by size; -1 for a row of zeros.
 
-    `features` is float (N, D), a face a row, of any network. `calibration` is a `manifest.json` of
+    `features` is float (N, D), one face per row, of any network. `calibration` is a `manifest.json` of
     run_proposal.sh for a larger set of the same network, as its option of that name. The people are
-    those that the stages find in the same features. Raises `ValueError` where it is no such array or a
+    those that the stages find in the same features. Raises `ValueError` where it is not such an array or a
     row is not finite, `InputError` where a file cannot be read.
     """
     from stages.clustering import cluster_features
@@ -56,7 +56,7 @@ def cluster_faces(
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of this stage."""
     parser = cli.make_parser(
-        "run_predict.sh", "Choose among the proposals: one cluster of faces a person.", EXAMPLES
+        "run_predict.sh", "Choose among the proposals: one cluster of faces per person.", EXAMPLES
     )
     cli.add_feature_options(parser)
     parser.add_argument(
@@ -66,7 +66,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--output", type=cli.output_beside_json, default=Path("clusters.txt"), help="clusters to write"
     )
     parser.add_argument(
-        "--corrections", type=Path, metavar="FILE", help="corrections.json saved from the report, to be kept"
+        "--corrections", type=Path, metavar="FILE", help="corrections.json saved from the report, to apply"
     )
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of trained graph networks")
     parser.add_argument(
@@ -78,7 +78,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add_engine_options(parser)
     parser.add_argument("--profile", action="store_true", help="print time and peak memory of each step")
-    parser.add_argument("--restart", action="store_true", help="make the clusters anew though they are there")
+    parser.add_argument("--restart", action="store_true", help="make the clusters again even if done")
     return parser
 
 

@@ -25,7 +25,7 @@ from pipeline.defaults import MAX_SIZE, NEIGHBORS, ROUNDS, SEARCHES, THRESHOLD
 EXAMPLES = """  sh run_proposal.sh
   sh run_proposal.sh --features val_mobilefacenet.bin --dim 128
   sh run_proposal.sh --k 40 --max-size 500"""
-# What makes other proposals of the same features.
+# Options that change the proposals of the same features.
 PARAMETERS = ("k", "threshold", "rounds", "max_size", "search")
 # So few faces may be of too few people: random sets of one to three people of lfw/train place the middle of
 # impostor pairs 0.5 to 6.5 standard deviations off, those of 30 people (76 faces) 0.1 to 0.2.
@@ -40,13 +40,13 @@ def get_parser() -> argparse.ArgumentParser:
         "--output",
         type=cli.output_path,
         default=Path("super_vertex"),
-        help="folder to write; one of an earlier run is replaced",
+        help="folder to write; replaces that of an earlier run",
     )
     parser.add_argument(
         "--calibration",
         type=Path,
         metavar="FILE",
-        help="manifest.json of a larger set of the same network: where its impostor pairs stand",
+        help="manifest.json of a larger set of the same network, whose calibration is used as a prior",
     )
     parser.add_argument(
         "--k", type=cli.at_least(1), default=NEIGHBORS, help="neighbors of a face in the affinity graph"
@@ -70,7 +70,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--search",
         choices=SEARCHES,
         default="auto",
-        help="how neighbors are found; auto: exactly up to some 100,000 faces, then by ivf where quicker",
+        help="how neighbors are found; auto: exact up to some 100,000 faces, then ivf where that is faster",
     )
     add_engine_options(parser)
     parser.add_argument(
@@ -79,9 +79,7 @@ def get_parser() -> argparse.ArgumentParser:
         help="parts that a cluster's machines divide the rows into (default: one for each machine)",
     )
     parser.add_argument("--profile", action="store_true", help="print time and peak memory of each step")
-    parser.add_argument(
-        "--restart", action="store_true", help="make the proposals anew though they are there"
-    )
+    parser.add_argument("--restart", action="store_true", help="make the proposals again even if done")
     return parser
 
 

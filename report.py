@@ -1,4 +1,4 @@
-"""Make pages that show the people found, to look through and to correct in a browser.
+"""Make a page that shows the people found, to review and correct in a browser.
 
 Reads clusters.txt with clusters.json, feature.bin, super_vertex/, the trained graph networks in weights/
 and, where there is one, the file list with its images; writes report/: index.html and what it shows. It
@@ -38,16 +38,16 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--filelist", type=Path, help="list of the images, where the JSON beside the features names none"
     )
-    parser.add_argument("--labels", type=Path, help="one identity a line, to show how right it is")
+    parser.add_argument("--labels", type=Path, help="identities, one per line, to score the clusters by")
     parser.add_argument(
         "--corrections",
         type=Path,
         metavar="FILE",
-        help="corrections.json saved from the report, to go on with",
+        help="corrections.json saved from the report, to continue with",
     )
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of trained graph networks")
     parser.add_argument(
-        "--workers", type=cli.at_least(1), help="threads that make thumbnails (default: one a core)"
+        "--workers", type=cli.at_least(1), help="threads that make thumbnails (default: one per core)"
     )
     parser.add_argument("--output", type=cli.output_path, default=Path("report"), help="folder to write")
     parser.add_argument("--profile", action="store_true", help="print time and peak memory of each step")

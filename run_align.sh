@@ -2,9 +2,9 @@
 # Find the faces in photos and align them, for run_preprocess.sh.
 #
 # Input:   PHOTOS, folders of photos, photos, or a file list of photos
-# Output:  faces/ with a crop a face, faces.txt with their paths, and faces.json, in the working directory
+# Output:  faces/ with one crop per face, faces.txt with their paths, and faces.json, in the working directory
 #          (--output)
-# Cost:    a second a photo of 12 megapixels and core, and some; the first run also installs what is needed
+# Cost:    somewhat over a second per photo of 12 megapixels and core; the first run also installs what it needs
 # Example: sh run_align.sh photos
 set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)

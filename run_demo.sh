@@ -2,9 +2,9 @@
 # Run every stage: on a drawn sample, on your photos, or on your own list of face crops.
 #
 # Input:   nothing; or a FOLDER of photos, and options of run_align.sh; or a FILELIST with the path of one
-#          face crop a line, and options of run_preprocess.sh
+#          face crop per line, and options of run_preprocess.sh
 # Output:  for the sample demo/ in the working directory; else what the stages write there
-# Cost:    under a minute for the sample; the first run also installs what is needed
+# Cost:    under a minute for the sample; the first run also installs what it needs
 # Example: sh run_demo.sh
 #          sh run_demo.sh photos
 #          sh run_demo.sh crops.txt
@@ -14,7 +14,7 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 case ${1:-} in
 -*)
     help_and_version "$1"
-    fail 2 "$1 stands where the photos or the file list belong: \`sh run_demo.sh FOLDER $1 ...\`"
+    fail 2 "$1 is where the photos or the file list belong: \`sh run_demo.sh FOLDER $1 ...\`"
     ;;
 esac
 find_python requirements.txt
@@ -38,4 +38,4 @@ if [ "$sample" ]; then
 else
     sh "$here/run_report.sh"
 fi
-echo "the people found are in $(pwd)/clusters.txt, a person a line; to see them, open $(pwd)/report/index.html"
+echo "the people found are in $(pwd)/clusters.txt, one person per line; to see them, open $(pwd)/report/index.html"

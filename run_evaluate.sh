@@ -1,7 +1,7 @@
 #!/bin/sh
 # Score clusters against known identities: pairwise and BCubed precision, recall and F, and NMI.
 #
-# Input:   CLUSTERS as run_predict.sh writes them, LABELS with one integer identity a row
+# Input:   CLUSTERS as run_predict.sh writes them, LABELS with one identity per row
 # Output:  a table on stdout
 # Cost:    seconds for a million rows
 # Example: sh run_evaluate.sh clusters.txt labels.txt

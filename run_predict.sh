@@ -1,5 +1,5 @@
 #!/bin/sh
-# Score the proposals with the graph network, rank them, and keep a set without overlap.
+# Score the proposals with the graph networks and choose one cluster of faces per person.
 #
 # Input:   feature.bin and super_vertex/ in the working directory (--features, --proposals)
 # Output:  clusters.txt and clusters.json in the working directory (--output)

@@ -4,10 +4,10 @@
 # Input:   nothing, or `quick` for lint, types and the tests that need no process, cluster or browser;
 #          further arguments go to pytest
 # Output:  the checks' own words; the exit code is 0 where all pass
-# Cost:    minutes on two cores; the first run also installs what is needed
+# Cost:    minutes on two cores; the first run also installs what it needs
 # Example: sh run_tests.sh
 #          sh run_tests.sh quick
-#          sh run_tests.sh tests/test_metrics.py -k nmi
+#          sh run_tests.sh tests/pipeline/test_metrics.py -k nmi
 set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 . "$here/scripts/shell.sh"

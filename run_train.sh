@@ -1,5 +1,5 @@
 #!/bin/sh
-# Train the graph network that scores proposals, from features with known identities.
+# Train the graph networks, which score proposals and members, on features with known identities.
 #
 # Input:   feature files and their labels
 # Output:  weights as .safetensors

@@ -1,9 +1,9 @@
 """Train the graph networks on labelled features.
 
-Reads feature files and labels, one pair a feature space; writes a folder with the weights of GCN-D
-and GCN-S (safetensors: one network a fold, whose mean is the prediction) and a model card. Each
+Reads feature files and labels, a pair for each feature space; writes a folder with the weights of GCN-D
+and GCN-S (safetensors: one network per fold, whose mean is the prediction) and a model card. Each
 network is trained on sets drawn from the people outside its fold and stopped by the people inside.
-A run that was stopped goes on from its last epoch.
+A stopped run goes on from its last epoch.
 
     python train.py --set mix.bin mix_labels.txt --output trained
 """
@@ -33,28 +33,31 @@ def get_parser() -> argparse.ArgumentParser:
         action="append",
         required=True,
         metavar=("FEATURES", "LABELS"),
-        help="a feature file and an identity a row; once for each feature space",
+        help="a feature file and its labels; once for each feature space",
     )
     parser.add_argument(
         "--dim", type=cli.at_least(1), help="length of a row, where no .json lies beside the features"
     )
     parser.add_argument("--output", type=cli.output_path, default=Path("trained"), help="folder to write")
     parser.add_argument(
-        "--folds", type=cli.at_least(2), default=4, help="parts to divide the people into, a network each"
+        "--folds",
+        type=cli.at_least(2),
+        default=4,
+        help="parts of the people, one network for each",
     )
     parser.add_argument(
         "--draws", type=cli.at_least(1), default=48, help="resampled large sets from each feature space"
     )
     parser.add_argument("--epochs", type=cli.at_least(1), default=5, help="most epochs of a network")
     parser.add_argument(
-        "--patience", type=cli.at_least(1), default=4, help="epochs without gain before it stops"
+        "--patience", type=cli.at_least(1), default=4, help="epochs without improvement before it stops"
     )
     parser.add_argument(
         "--learning-rate", type=cli.at_least(1e-9), default=3e-3, help="highest learning rate"
     )
     parser.add_argument("--seed", type=cli.at_least(0), default=0, help="seed of every random choice")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--restart", action="store_true", help="begin anew instead of going on")
+    parser.add_argument("--restart", action="store_true", help="start over instead of going on")
     return parser
 
 

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common import cli
 from common.progress import track
 
-from datasets import NETWORKS, FaceSet, add_shared, load
+from datasets import NETWORKS, FaceSet, add_sets, load
 from quality import SETS, folds_of, judges, unseen_by
 from raw_features import raw_predictor
 
@@ -191,9 +191,7 @@ def cases_of(faces: FaceSet, shared: Path) -> list[Case]:
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of this benchmark."""
     parser = cli.make_parser("ablation.py", "Each part of the default path on and off.", EXAMPLES)
-    parser.add_argument("sets", nargs="*", default=SETS, metavar="SET", help="sets, joined by + to mix")
-    parser.add_argument("--network", choices=NETWORKS, action="append", help="default: each of them")
-    add_shared(parser)
+    add_sets(parser, SETS, NETWORKS)
     return parser
 
 

@@ -1,10 +1,11 @@
-"""Sets of every shape, blind: small albums, nobody twice, one person in front, copies.
+"""Sets of every shape, with nothing tuned to them: small albums, nobody twice, one main person, copies.
 
 Random sets of people whom the networks that judge them never saw: of `lfw/val`, or of a set or mix with
 people who helped to train the networks in weights/, each set then of one fold's people, judged by that
 fold's network alone. Peers run at one setting each for all shapes, tuned on all of `lfw/train` for the
 mean of both F. Cells are pairwise F and BCubed F in percent, the mean over the random sets; `oracle` is a
-perfect choice among our proposals. Where nobody is twice, the first number is the share of faces alone.
+perfect choice among our proposals. Where nobody appears twice, the first number is
+the share of faces left alone.
 
     pip install -r requirements-bench.txt
     python benchmarks/albums.py
@@ -29,9 +30,9 @@ from common import cli
 from common.errors import EnvironmentFault, UsageError
 from common.progress import track
 
-from datasets import NETWORKS, SPACES, FaceSet, add_shared, load, unit
+from datasets import NETWORKS, FaceSet, load, unit
 from oracle import oracle
-from quality import FOLDS, SEED, THRESHOLDS, is_seen, judges, prior_of, unseen_by
+from quality import FOLDS, THRESHOLDS, add_options, is_seen, judges, prior_of, unseen_by
 
 from pipeline.calibration import Calibration, calibrate_to_impostors
 from pipeline.defaults import NEIGHBORS
@@ -39,12 +40,11 @@ from pipeline.judging.flat_cut import all_proposals
 from pipeline.metrics import evaluate, own_clusters
 from pipeline.search.knn import nearest_neighbors
 from pipeline.training.problems import people_of, pose_problem
-from predict import WEIGHTS
 
 SETS = ("lfw/val", "lfw/val+glint8", "glint8")
 PEERS = ("average linkage", "Chinese whispers", "HDBSCAN")
 TUNED_ON = "lfw/train"
-FRAME_DISTANCE = 0.02  # of a near-copy from its face, as a share of that of strangers: of frames the median
+FRAME_DISTANCE = 0.02  # between near-copies, as a share of that of impostor pairs: the median of frames
 EXAMPLES = "  python benchmarks/albums.py lfw/val --network dlib --draws 4 --peer none"
 
 # Draws rows of a set, int64 (n,); raises `TooFew` where the set has not enough people.
@@ -57,7 +57,7 @@ class TooFew(Exception):
 
 def pick(faces: FaceSet, rng: np.random.Generator, people: int, least: int, most: int) -> np.ndarray:
     """Up to `most` random faces each of so many random people who have `least`; people of glint8, who have
-    hundreds, are few and stand in every set of a mix."""
+    hundreds, are few and are in every set of a mix."""
     sizes = np.bincount(faces.labels)
     able = np.flatnonzero(sizes >= least)
     if len(able) < people:
@@ -159,7 +159,7 @@ SHAPES: dict[str, Shape] = {
     "12 alike, up to 6": alike(12, 6),
     "40 alike, up to 6": alike(40, 6),
 }
-# How often each face of 30 x up to 8 stands in the set: exact copies, or frames that differ a little.
+# How often each face of 30 x up to 8 is in the set: exact copies, or frames that differ a little.
 REPEATS = {
     "30, up to 8": (1, 0.0),
     "each file 5 times": (5, 0.0),
@@ -182,8 +182,8 @@ def draw_album(faces: FaceSet, name: str, number: int) -> tuple[np.ndarray, np.n
 
 
 def with_noise(rows: np.ndarray, distance: float, rng: np.random.Generator) -> np.ndarray:
-    """Rows that differ from the given ones as frames do: by `distance` between two, as a share of that of
-    strangers, one less the cosine."""
+    """Rows that differ from the given ones as frames do: by `distance` (one minus the cosine), as a share of
+    that of impostor pairs."""
     rows = unit(rows)
     apart = 1 - calibrate_to_impostors(rows).middle
     noise = rng.standard_normal(rows.shape) * np.sqrt(distance * apart / rows.shape[1])
@@ -193,20 +193,12 @@ def with_noise(rows: np.ndarray, distance: float, rng: np.random.Generator) -> n
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of this benchmark."""
     parser = cli.make_parser("albums.py", "Random sets of every shape, ours at its defaults.", EXAMPLES)
-    parser.add_argument("sets", nargs="*", default=SETS, metavar="SET", help="sets, joined by + to mix")
-    parser.add_argument("--network", choices=SPACES, action="append", help="default: dlib and mobilefacenet")
+    add_options(parser, SETS)
     parser.add_argument("--shape", choices=NAMES, action="append", help="default: all")
     parser.add_argument(
         "--calibrated", action="store_true", help="as with --calibration, measured on all of lfw/train"
     )
     parser.add_argument("--draws", type=cli.at_least(1), default=20, help="random sets of each shape")
-    parser.add_argument(
-        "--peer", action="append", help="a peer to run (default: all); `none` runs ours alone"
-    )
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="networks of `sh run_train.sh`")
-    parser.add_argument("--seed", type=cli.at_least(0), default=SEED, help="that they were trained with")
-    parser.add_argument("--processes", type=cli.at_least(1), default=2, help="shapes at work at once")
-    add_shared(parser)
     return parser
 
 
@@ -283,7 +275,7 @@ def unseen_people(fold: int | None, name: str, network: str, shared: Path, seed:
 
 @cache
 def measured_prior(network: str, shared: Path) -> Calibration:
-    """What `lfw/train` shows of a network, as a user would measure it once."""
+    """The calibration of a network on `lfw/train`, as a user would measure it once."""
     faces = load(TUNED_ON, network, shared)
     return pose_problem(faces.rows, faces.labels).graph.calibration
 
@@ -313,7 +305,7 @@ def scored(
 
 
 def both_f(labels: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Pairwise and BCubed F; where nobody is twice, the share of faces alone instead of the first."""
+    """Pairwise and BCubed F; where nobody appears twice, the first is the share of faces left alone."""
     found = own_clusters(found)
     scores = evaluate(labels, found)
     if len(np.unique(labels)) == len(labels):

@@ -36,6 +36,7 @@ import torch
 from benchmarks import synthetic
 from distributed.merge import forest_of_rows, join
 from pipeline.calibration import calibrate_to_impostors
+from pipeline.defaults import NEIGHBORS
 from pipeline.files.features import read_features
 from pipeline.judging.cluster import score_rounds
 from pipeline.judging.flat_cut import best_flat_cut
@@ -44,7 +45,7 @@ from pipeline.judging.membership import revise_members
 from pipeline.proposals.edges import Edges
 from pipeline.proposals.merging import NEIGHBORHOODS_SHARED, propose
 from pipeline.rows import unit_rows
-from pipeline.search.knn import NEIGHBORS, fill_graph, nearest_rows
+from pipeline.search.knn import fill_graph, nearest_rows
 from predict import WEIGHTS
 from stages.judges import load_judges
 
@@ -93,7 +94,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def parts_of_the_work(path: Path) -> list[str]:
-    """Processor time of each part, in microseconds a row, on one thread; and what is sent of it."""
+    """Processor time of each part, in microseconds per row, on one thread; and what is sent of it."""
     features = read_features(path)
     count, dim = features.rows.shape
     unit = unit_rows(features.rows, features.usable)
@@ -130,10 +131,10 @@ def parts_of_the_work(path: Path) -> list[str]:
     members = sum(len(round_.proposals.members) for round_ in rounds)
     flops = 2 * count * dim / times["search"] / 1e3
     return [
-        f"| {count} x {dim} | microseconds a row |",
+        f"| {count} x {dim} | microseconds per row |",
         "|---|---|",
         *(f"| {name} | {value:.1f} |" for name, value in times.items()),
-        f"search: {flops:.0f} GFLOP a second; scoring: {4 * members / count:.0f} bytes of members a row",
+        f"search: {flops:.0f} GFLOP per second; scoring: {4 * members / count:.0f} bytes of members per row",
     ]
 
 

@@ -1,6 +1,6 @@
-"""What answering the report's questions is worth: wrong pairs of faces before and after.
+"""The value of answering the report's questions: wrong pairs of faces before and after.
 
-Somebody who knows the people answers the queue of the page, in Chromium, with nothing but what the page
+Somebody who knows the people answers the page's questions, in Chromium, with only what the page
 offers: Same where most faces of both sides are of one person, else Different. Then the corrections are
 saved, kept by the next run of the predict stage, and its people are scored.
 
@@ -184,7 +184,7 @@ def fit(sets: list[FaceSet]) -> None:
 
 
 def evidence_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What speaks for the pairs and cuts of clusters.txt, (P, 3), and whether they are one person, (P,)."""
+    """Evidence for the pairs and cuts of clusters.txt, (P, 3), and whether they are one person, (P,)."""
     features = read_features(Path("feature.bin"))
     graph = graph_of(features, read_super_vertex(Path("super_vertex"), features), features.numbering)
     groups = groups_from_labels(labels_from_groups(read_clusters(Path("clusters.txt")), len(labels)))

@@ -63,6 +63,15 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder that holds lfw/ and glint8/")
 
 
+def add_sets(
+    parser: argparse.ArgumentParser, sets: tuple[str, ...], spaces: tuple[str, ...] = SPACES
+) -> None:
+    """The arguments that choose sets, with their default, and one or more of the feature spaces."""
+    parser.add_argument("sets", nargs="*", default=sets, metavar="SET", help="sets, joined by + to mix")
+    parser.add_argument("--network", choices=spaces, action="append", help="default: dlib and mobilefacenet")
+    add_shared(parser)
+
+
 def load(name: str, network: str, shared: Path = SHARED) -> FaceSet:
     """Read a set or a mix; rows that could not be read are left out.
 

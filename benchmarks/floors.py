@@ -34,7 +34,7 @@ from pipeline.rows import unit_rows
 from pipeline.search.ivf import make_lists, nearest_in_lists
 
 BATCH = 32
-RUNS = 3  # of what takes as long as a stage
+RUNS = 3  # of floors that take as long as a stage
 REPEATS = 5
 MATRIX = 4096
 EXAMPLES = "  python benchmarks/floors.py search synthetic.bin super_vertex"
@@ -85,7 +85,7 @@ def graph_networks(features_path: Path, proposals: Path) -> dict[str, Any]:
 
 
 def network(filelist: Path) -> dict[str, Any]:
-    """Images a second of the face network on tensors in memory, and what it is measured against."""
+    """Images per second of the face network on tensors in memory, and what it is measured against."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -103,7 +103,7 @@ def network(filelist: Path) -> dict[str, Any]:
     with torch.inference_mode():
         with FlopCounterMode(display=False) as counter:
             net(inputs)
-        # As many images as extraction takes: a short burst is quicker than a core can go on.
+        # As many images as extraction takes: a core is faster in a short burst than for long.
         work = fastest(lambda: [net(inputs) for _ in range(batches)], RUNS)
         forward, forward_processor = work / (batches * len(inputs))
         multiply, multiply_processor = fastest(lambda: matrix @ matrix)

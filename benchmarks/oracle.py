@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import cli
 
-from datasets import NETWORKS, SPACES, FaceSet, add_shared, load
+from datasets import NETWORKS, FaceSet, add_sets, load
 
 from pipeline.files.proposals import Round
 from pipeline.groups import Groups, join_groups, single_faces, take_groups
@@ -28,7 +28,7 @@ from pipeline.training.problems import pose_problem
 SETS = ("lfw/val", "glint8", "lfw/val+glint8")
 EXAMPLES = """  python benchmarks/oracle.py
   python benchmarks/oracle.py lfw/val --network dlib"""
-LEAST = {("lfw/val", "dlib"): 98.5, ("glint8", "dlib"): 99.0}  # BCubed F that the proposals must allow
+MIN_BCUBED = {("lfw/val", "dlib"): 98.5, ("glint8", "dlib"): 99.0}  # BCubed F that the proposals must allow
 
 
 def oracle(proposals: Groups, labels: np.ndarray) -> Scores:
@@ -55,9 +55,7 @@ def oracle_by_hierarchy(rounds: list[Round], labels: np.ndarray) -> dict[str, tu
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of this benchmark."""
     parser = cli.make_parser("oracle.py", "Score a perfect choice among the proposals.", EXAMPLES)
-    parser.add_argument("sets", nargs="*", default=SETS, metavar="SET", help="sets, joined by + to mix")
-    parser.add_argument("--network", choices=SPACES, action="append", help="default: dlib and mobilefacenet")
-    add_shared(parser)
+    add_sets(parser, SETS)
     return parser
 
 
@@ -74,7 +72,7 @@ def print_rows(faces: FaceSet) -> None:
     """A row of the table for each hierarchy."""
     problem = pose_problem(faces.rows, faces.labels)
     for hierarchy, (count, scores) in oracle_by_hierarchy(problem.rounds, problem.labels).items():
-        least = LEAST.get((faces.name, faces.network), "") if hierarchy == "all" else ""
+        least = MIN_BCUBED.get((faces.name, faces.network), "") if hierarchy == "all" else ""
         print(
             f"| {faces.name} | {faces.network} | {hierarchy} | {count} "
             f"| {100 * scores.pairwise.f:.2f} | {100 * scores.bcubed.f:.2f} | {least} |",

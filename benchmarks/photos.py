@@ -4,9 +4,9 @@
     python benchmarks/photos.py sizes rolls
 
 `lfw` aligns the photos of LFW's validation part and clusters the face nearest to the middle of each with all
-stages; `mosaic` counts small faces found among many, `sizes` faces that fill a photo, `rolls` tells how far
-the eyes of turned faces are off, `wider` counts faces of WIDER FACE photos by their height, and `speed`
-times photos of 2 megapixels beside the detector's network on the same tensors. The photos are those of
+stages; `mosaic` counts small faces found among many, `sizes` counts faces that fill a photo, `rolls` measures
+how far the eyes of turned faces are off, `wider` counts faces of WIDER FACE photos by their height, and
+`speed` times photos of 2 megapixels beside the detector's network on the same tensors. Photos are those of
 ../shared/photos.
 """
 
@@ -47,8 +47,8 @@ DEFAULTS = vars(align.get_parser().parse_args(["photos"]))
 GIVEN = "98.99 / 97.12"  # pairwise / BCubed F of the crops in ../shared/lfw
 BACKDROP = (110, 120, 130)
 SIDE = 250  # of LFW's photos, the labelled face in the middle
-AROUND = 50  # pixels of them left away on each side in a mosaic
-LEAST_IOU = 0.4  # of a box with the one known, for a face that is found
+AROUND = 50  # pixels cut off on each side in a mosaic
+MIN_IOU = 0.4  # with the labelled box, for a face to count as found
 BANDS = (16, 24, 32, 48, 1000)  # heights of faces
 Row = tuple[str, str, str]
 
@@ -133,7 +133,7 @@ def mosaic(shared: Path, detector: Detect) -> Iterator[Row]:
             boxes.append((face[:4] - AROUND) * scale + [left, top, left, top])
             left += side
         faces = find(picture, detector, min_face=0.75 * height)
-        found = [(overlaps(faces, box) > LEAST_IOU).sum() for box in boxes]
+        found = [(overlaps(faces, box) > MIN_IOU).sum() for box in boxes]
         share = f"{100 * np.mean([count > 0 for count in found]):.1f} %"
         yield f"{len(boxes)} faces of {height} pixels in a mosaic: found", share, "95 %"
         yield "found twice", str(sum(count > 1 for count in found)), "0"
@@ -158,7 +158,7 @@ def sizes(shared: Path, detector: Detect) -> Iterator[Row]:
             picture.paste(part, tuple(np.round((inside[0] - corner) * scale).astype(int)))
             there = (face[:4] - [*corner, *corner]) * scale
             faces = find(picture, detector)
-            faces = faces[overlaps(faces, there) > 0]  # others may stand behind
+            faces = faces[overlaps(faces, there) > 0]  # others may be in the background
             once += len(faces) == 1
             worst = (
                 max(worst, np.abs(faces[0, :4] - there).max() / (there[3] - there[1])) if len(faces) else 1
@@ -182,7 +182,7 @@ def rolls(shared: Path, detector: Detect) -> Iterator[Row]:
             corner = 2 * middle - turn * 2 * middle
             faces = find(cut(wide, turn, corner, 2 * SIDE), detector)
             there = moved(face[None], 1 / turn, -corner / turn)[0]
-            near = np.flatnonzero(overlaps(faces, there[:4]) > LEAST_IOU)
+            near = np.flatnonzero(overlaps(faces, there[:4]) > MIN_IOU)
             missed += not len(near)
             for number in near[:1]:
                 eyes = np.hypot(*(faces[number, 5:9] - there[5:9]).reshape(2, 2).T)

@@ -4,10 +4,10 @@ All see the same features. A peer is run at 26 thresholds (HDBSCAN: at five sett
 `min_samples`; FINCH: at its own partitions), and its best by pairwise F and its best by BCubed F are
 taken, each from whichever setting is best for it.
 
-The people of glint8 and lfw/train helped to train the networks in weights/, all but those of its own
-fold each of the four. So a set with either is scored in four parts: each has the people of one fold
-alone, judged by that fold's network alone, and the table shows the mean. The intervals are of ours
-less the best peer: 95 % of 1,000 resamplings of the people.
+The people of glint8 and lfw/train helped to train the networks in weights/: each of the four networks saw
+all but those of its own fold. So a set with either is scored in four parts: each has only the people of one
+fold, judged only by that fold's network, and the table shows the mean. The intervals are for ours
+minus the best peer: 95 % of 1,000 resamplings of the people.
 
     pip install -r requirements-bench.txt
     python benchmarks/quality.py
@@ -30,7 +30,7 @@ from common import cli
 from common.errors import EnvironmentFault, UsageError
 from common.progress import track
 
-from datasets import NETWORKS, SPACES, FaceSet, add_shared, load
+from datasets import NETWORKS, FaceSet, add_sets, load
 
 from model.weights import find_dlib_weights
 from pipeline.calibration import Calibration
@@ -46,7 +46,7 @@ from predict import WEIGHTS
 from stages.judges import load_judges
 
 SETS = ("lfw/val", "glint8", "lfw/val+glint8")
-TRAINED_ON, FOLDS, SEED = "lfw/train+glint8", 4, 1  # as README's command trains the networks in weights/
+TRAINED_ON, FOLDS, SEED = "lfw/train+glint8", 4, 1  # of README's command that trains the networks in weights/
 THRESHOLDS = 26
 RESAMPLINGS = 1000
 EXAMPLES = """  python benchmarks/quality.py
@@ -76,16 +76,17 @@ class Compared:
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of this benchmark."""
     parser = cli.make_parser("quality.py", "Ours at its defaults beside tuned peers.", EXAMPLES)
-    parser.add_argument("sets", nargs="*", default=SETS, metavar="SET", help="sets, joined by + to mix")
-    parser.add_argument("--network", choices=SPACES, action="append", help="default: dlib and mobilefacenet")
-    parser.add_argument(
-        "--peer", action="append", help="a peer to run (default: all); `none` runs ours alone"
-    )
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="networks of `sh run_train.sh`")
-    parser.add_argument("--seed", type=cli.at_least(0), default=SEED, help="that they were trained with")
-    parser.add_argument("--processes", type=cli.at_least(1), default=2, help="sets at work at once")
-    add_shared(parser)
+    add_options(parser, SETS)
     return parser
+
+
+def add_options(parser: argparse.ArgumentParser, sets: tuple[str, ...]) -> None:
+    """The options of a benchmark that compares with peers, and the sets that are its default."""
+    add_sets(parser, sets)
+    parser.add_argument("--peer", action="append", help="a peer to run (default: all); `none` runs only ours")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="networks of `sh run_train.sh`")
+    parser.add_argument("--seed", type=cli.at_least(0), default=SEED, help="seed of their training")
+    parser.add_argument("--processes", type=cli.at_least(1), default=2, help="processes at work")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -153,7 +154,7 @@ def compare(job: tuple[FaceSet, int | None, argparse.Namespace]) -> Compared:
 
 
 def unseen_by(fold: int | None, faces: FaceSet, shared: Path, seed: int = SEED) -> FaceSet:
-    """The faces of people that the network of one fold never saw; all of them for no fold."""
+    """The faces of people that the network of one fold never saw; all faces where `fold` is None."""
     if fold is None:
         return faces
     trained = load(TRAINED_ON, faces.network, shared)
@@ -164,7 +165,7 @@ def unseen_by(fold: int | None, faces: FaceSet, shared: Path, seed: int = SEED) 
 
 
 def prior_of(network: str) -> Calibration | None:
-    """What the product knows of a network: of the default one alone."""
+    """The calibration that comes with a network: only with the default one."""
     return known_calibration(digest_file(find_dlib_weights()), "arcface") if network == "dlib" else None
 
 

@@ -29,7 +29,7 @@ from pipeline.files.atomic import whole_file
 from pipeline.judging.cluster import Predict
 from pipeline.judging.measures import Graph, Measured
 from pipeline.training.problems import Problem, divide_people, pose_problem, proposal_examples
-from pipeline.training.resampling import draw_people
+from pipeline.training.resampling import RECIPES
 
 WIDTH = 64
 DRAWS = 32
@@ -73,8 +73,8 @@ def trained(network: str, shared: Path) -> Path:
     rng = np.random.default_rng(0)
     rows = unit(faces.rows)
     drawn = [  # as in training, but in the feature space as it is
-        pose_problem(*draw_people(rows[~unseen], faces.labels[~unseen], rng))
-        for _ in track(range(DRAWS), "drawing sets", "draws")
+        pose_problem(*draw(rows[~unseen], faces.labels[~unseen], rng))
+        for draw in track(rng.choice(list(RECIPES), DRAWS, p=list(RECIPES.values())), "drawing sets", "draws")
     ]
     torch.manual_seed(0)
     gcn = GCND(GCNConfig(node_names(rows.shape[1]), (), width=WIDTH))

@@ -1,7 +1,7 @@
 """The same features through proposals and prediction again and again, in one process: does memory stay
 flat, and do the bytes stay the same?
 
-Prints a line a run: seconds and peak memory of each stage, what stays held after it, and the digest of
+Prints one line per run: seconds and peak memory of each stage, what is still held after it, and the digest of
 everything written. Ends with exit code 1 where a run writes other bytes than the first, or where more
 than a twentieth of the first run's memory is gained after it.
 
@@ -32,7 +32,7 @@ import predict
 import proposal
 from pipeline.files.atomic import digest_file
 
-GAIN = 1.05  # of the memory held after the first run
+MAX_GAIN = 1.05  # of the memory held after the first run: less is the allocator's noise
 EXAMPLES = """  python benchmarks/soak.py
   python benchmarks/soak.py --count 5000 --runs 3"""
 
@@ -89,7 +89,7 @@ def main(args: argparse.Namespace) -> None:
             print(f"{number:3}{cells} {rests[-1]:6.0f} MB  {digests[-1][:16]}", flush=True)
     if len(set(digests)) > 1:
         raise FaultError("the runs wrote different bytes")
-    if max(rests) > GAIN * rests[0]:
+    if max(rests) > MAX_GAIN * rests[0]:
         raise FaultError(f"{np.max(rests) - rests[0]:.0f} MB were gained after the first run")
 
 

@@ -1,8 +1,8 @@
 """Features like those of a large face collection, any number of them, made in chunks.
 
 A person is a direction, an image that direction plus noise of its own strength: some images are hard.
-Directions and noise have a decaying spectrum, so that strangers' cosines spread as real ones do (0.07
-in 256 dimensions; images of one person are about 0.66 alike). People's sizes follow a log-normal law
+Directions and noise have a decaying spectrum, so that cosines of impostor pairs spread as real ones do (0.07
+in 256 dimensions; the cosine of genuine pairs is about 0.66). People's sizes follow a log-normal law
 with a mean of 68 images, that of MS-Celeb-1M's 584,013 images of 8,573 people.
 
     python benchmarks/synthetic.py --count 200000 --dim 256 --output /tmp/synthetic.bin

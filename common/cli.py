@@ -20,7 +20,7 @@ from common.inputs import bus_error_line
 from common.profile import forget_steps
 from common.progress import begin, printable, set_quiet, warn
 
-MAX_NUMBER = 10**9  # of an option: far more than anybody means, and within int32 and float32
+MAX_NUMBER = 10**9  # of an option: more than any use needs, and within int32 and float32
 Number = TypeVar("Number", int, float)
 _bus_handler: object = None  # kept, as the system calls it
 
@@ -37,7 +37,7 @@ _MACHINE_ERRNOS = {
 
 
 def make_parser(script: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """The parser every script starts from: defaults in --help, examples below, common options.
+    """The parser that every script starts from: defaults in --help, examples below, common options.
 
     `script` is the command the user types, such as ``run_proposal.sh``.
     """
@@ -137,7 +137,7 @@ def run(
     begin()
     forget_steps()
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.")
-    # To look through all objects of torch once more at the end, for nothing, would take a second.
+    # A last collection, which looks through all objects of torch for nothing, would take a second.
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)
     interrupted_line = f"{parser.prog}: interrupted; {resume_hint}"

@@ -2,7 +2,7 @@
 
 
 class FaultError(Exception):
-    """A fault to be told in one line: which file or row, what is wrong, what to do."""
+    """A fault reported in one line: which file or row, what is wrong, what to do."""
 
     exit_code = 1
 
@@ -20,6 +20,6 @@ class InputError(FaultError):
 
 
 class EnvironmentFault(FaultError):
-    """The machine cannot do it: disk full, no permission, a missing package, a lock held."""
+    """The machine cannot do what is asked: disk full, no permission, a missing package, a lock held."""
 
     exit_code = 4

@@ -1,4 +1,4 @@
-"""Files that are read: what may be opened, and what to say of one that changes under the reader."""
+"""Files that are read: what may be opened, and the error for one that changes while it is read."""
 
 import os
 import stat
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from common.errors import InputError
 
-# Files read through memory maps, by their resolved names: as they were called, and their sizes.
+# Files read through memory maps, by their resolved names: the paths as given, and the sizes.
 _read_from: dict[str, tuple[Path, int]] = {}
 
 
@@ -28,7 +28,7 @@ def require_file(path: Path, remedy: str = "check the path") -> None:
 
 
 def is_there(path: Path) -> bool:
-    """Whether anything is at `path`, be it a link that leads nowhere; a path that cannot be is not there."""
+    """Whether anything is at `path`, even a broken link; false for an impossible path."""
     return os.path.lexists(path)  # Path.exists() raises for a name that is too long
 
 
@@ -38,13 +38,13 @@ def watch_size(path: Path) -> None:
 
 
 def refuse_shortened(resolved: str) -> None:
-    """Raise `InputError` where a watched file is shorter than it was: to read on would end the process."""
+    """Raise `InputError` where a watched file is shorter than it was: reading on would end the process."""
     if resolved in _read_from and _is_shorter(resolved):
         raise InputError(_shortened_line(resolved))
 
 
 def bus_error_line() -> str:
-    """What to say of a bus error: which of the watched files is shorter than it was."""
+    """The line for a bus error: names the watched file that is shorter than it was."""
     for resolved in filter(_is_shorter, _read_from):
         return _shortened_line(resolved)
     return "a file could not be read through its memory map: check the disk, and run the same command again"

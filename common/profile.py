@@ -14,7 +14,7 @@ _steps: list[tuple[str, float, float]] = []
 
 @contextmanager
 def step(name: str) -> Iterator[None]:
-    """Measure the body as a step of this name, what is free given back first; steps do not nest."""
+    """Measure the body as a step of this name, after trimming the heap; steps do not nest."""
     trim_heap()
     reset_peak()
     started = time.monotonic()
@@ -26,7 +26,7 @@ def step(name: str) -> Iterator[None]:
 def trim_heap() -> None:
     """Let the system take back what this process has freed; does nothing where the C library is not glibc.
 
-    Small and middling arrays come from the heaps of their threads, which keep what is freed.
+    Small and medium arrays come from the heaps of their threads, which keep freed memory.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
@@ -34,7 +34,7 @@ def trim_heap() -> None:
 
 
 def reset_peak() -> None:
-    """Begin the peak of memory, VmHWM, anew; on Linux alone."""
+    """Reset the peak of memory, VmHWM; only on Linux."""
     with suppress(OSError):
         _CLEAR.write_text("5")
 
@@ -60,5 +60,5 @@ def profile_lines() -> list[str]:
 
 
 def forget_steps() -> None:
-    """Begin anew, for a process that runs several stages."""
+    """Forget the steps so far, for a process that runs several stages."""
     _steps.clear()

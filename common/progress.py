@@ -24,7 +24,7 @@ _bar_shows = float("inf")  # when a bar takes the line of the step over, by the 
 
 
 def set_quiet(quiet: bool) -> None:
-    """Turn progress bars and `say` off (or on again) for this process."""
+    """Turn progress bars and `log` off (or on again) for this process."""
     global _quiet
     _quiet = quiet
 
@@ -43,17 +43,16 @@ def elapsed() -> float:
 
 def _age_of_process() -> float:
     with suppress(OSError, AttributeError, ValueError, IndexError):  # on Linux alone
-        ticks = (
-            Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
-        )  # from the boot to its start
+        # From the boot to its start.
+        ticks = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
         return time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")
     return 0.0
 
 
 def printable(text: str) -> str:
-    """The text with everything escaped that a terminal might obey, but for line breaks.
+    """The text with everything escaped that a terminal might obey, except line breaks.
 
-    Names of files may hold anything: commands to the terminal, or bytes that are no text at all.
+    File names may hold anything: control sequences, or bytes that are not text.
     """
     return "".join(
         letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
@@ -74,7 +73,7 @@ def count(number: int, one: str, many: str | None = None) -> str:
 
 
 def log(line: str) -> None:
-    """Print one line for the user, unless --quiet was given; what is to be done next is bold."""
+    """Print one line for the user, unless --quiet was given; the next command is bold."""
     if not _quiet:
         text = printable(line)
         print(painted(text, text.partition("next: ")[2], BOLD, sys.stdout), flush=True)
@@ -87,7 +86,7 @@ def warn(line: str) -> None:
 
 def bar(total: int | None, description: str, unit: str = "it") -> "tqdm":
     """A progress bar to update by hand; a context manager."""
-    from tqdm import tqdm  # not where a script only says how it is used
+    from tqdm import tqdm  # not needed for --help
 
     global _bar_shows
     _bar_shows = time.monotonic() + DELAY

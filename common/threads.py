@@ -1,4 +1,4 @@
-"""Work divided among threads, one to a core."""
+"""Work divided among threads, one per core."""
 
 import os
 from collections import deque
@@ -8,11 +8,11 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-AHEAD = 2  # pieces of work a thread that may wait for their turn, done or not: bounds the memory
+AHEAD = 2  # pieces of work per thread that are queued or wait for their turn: bounds the memory
 
 
 def usable_cores() -> int:
-    """Cores this process may use: OMP_NUM_THREADS where set, as everything else here obeys it."""
+    """Cores this process may use: OMP_NUM_THREADS where set, as the libraries here obey it, too."""
     said = os.environ.get("OMP_NUM_THREADS", "")
     if said.isdigit() and int(said) > 0:
         return int(said)
@@ -22,9 +22,9 @@ def usable_cores() -> int:
 def in_threads(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None
 ) -> Iterator[Result]:
-    """`map`, with the calls divided among threads, one a core; results in the order of the items.
+    """`map`, with the calls divided among threads, one per core; results in the order of the items.
 
-    NumPy, torch and Pillow let other threads run while they work. Each call should keep to one core.
+    NumPy, torch and Pillow let other threads run while they work. Each call should use one core.
     """
     threads = threads or usable_cores()
     if threads == 1:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from common.errors import EnvironmentFault, UsageError
 from common.threads import in_threads
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from pipeline.search.gpu import Found
     from stages.extraction import Compute, Piece
 
+Make = Callable[[], "Compute"]
+Neighbors = tuple[dict[str, Any], Iterator["Found"]]
 ENGINES = ("local", "ray")
-SECONDS_TO_ANSWER = 10
+SECONDS_TO_ANSWER = 10  # for the cluster's head to take a connection
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements-ray.txt"
 
 
@@ -62,55 +64,25 @@ def check_engine(args: argparse.Namespace) -> None:
         )
 
 
-class Engine(Protocol):
-    """What a stage has computed for it, here or on a cluster."""
-
-    def device(self, name: str) -> "torch.device":
-        """Where the face network runs, by the value of --device."""
-
-    def features(
-        self, make: Callable[[], "Compute"], batches: list[list[Path]], device: "torch.device"
-    ) -> Iterator["Piece"]:
-        """What the function that `make` makes gives for batches of image files, in order."""
-
-    def neighbors(
-        self, features: "Features", k: int, method: str
-    ) -> tuple[dict[str, Any], Iterator["Found"]]:
-        """What the manifest says of the search by `method`, and the k nearest of all usable rows for runs
-        of usable rows in order, themselves among them."""
-
-    def edges(
-        self,
-        numbering: "Numbering",
-        neighbors: "np.ndarray",
-        similarities: "np.ndarray",
-        calibration: "Calibration",
-    ) -> "Linking | None":
-        """The edges that link faces, for `propose`; None where it makes them itself."""
-
-    def scores(self, graph: "Graph", predict_iou: "Predict") -> "Scorer":
-        """A way to score proposals."""
-
-
 @dataclass(frozen=True)
 class LocalEngine:
-    """Computes in threads of this process; `workers` of them extract features, one a core by default."""
+    """Computes in threads of this process; `workers` of them extract features, one per core by default."""
 
     workers: int | None = None
 
     def device(self, name: str) -> "torch.device":
+        """Where the face network runs, by the value of --device."""
         from model.device import choose_device
 
         return choose_device(name)
 
-    def features(
-        self, make: Callable[[], "Compute"], batches: list[list[Path]], device: "torch.device"
-    ) -> Iterator["Piece"]:
+    def features(self, make: Make, batches: list[list[Path]], _device: "torch.device") -> Iterator["Piece"]:
+        """What the function that `make` makes gives for batches of image files, in order."""
         return in_threads(make(), batches, self.workers)
 
-    def neighbors(
-        self, features: "Features", k: int, method: str
-    ) -> tuple[dict[str, Any], Iterator["Found"]]:
+    def neighbors(self, features: "Features", k: int, method: str) -> Neighbors:
+        """What the manifest says of the search by `method`, and the k nearest of all usable rows for runs
+        of usable rows in order, themselves among them."""
         from pipeline.rows import unit_blocks
         from pipeline.search.knn import make_search
 
@@ -118,16 +90,11 @@ class LocalEngine:
         blocks = unit_blocks(features.rows, features.usable, search.queries_at_once)
         return search.described(), search.results(blocks, k)
 
-    def edges(
-        self,
-        numbering: "Numbering",
-        neighbors: "np.ndarray",
-        similarities: "np.ndarray",
-        calibration: "Calibration",
-    ) -> "Linking | None":
-        return None
+    def edges(self, *_graph: object) -> None:
+        """The edges that link faces, for `propose`: None, as it makes them itself."""
 
-    def scores(self, graph: "Graph", predict_iou: "Predict") -> "Scorer":
+    def scores(self, _graph: "Graph", _predict_iou: "Predict") -> "Scorer":
+        """A way to score proposals."""
         from pipeline.judging.cluster import score_here
 
         return score_here
@@ -135,7 +102,10 @@ class LocalEngine:
 
 @dataclass(frozen=True)
 class RayEngine:
-    """Computes on the cluster that this process has joined, its rows cut into `shards`."""
+    """Computes on the cluster that this process has joined, its rows cut into `shards`.
+
+    The methods do what those of `LocalEngine` do.
+    """
 
     shards: int | None = None
 
@@ -144,16 +114,12 @@ class RayEngine:
 
         return choose_cluster_device(name)
 
-    def features(
-        self, make: Callable[[], "Compute"], batches: list[list[Path]], device: "torch.device"
-    ) -> Iterator["Piece"]:
+    def features(self, make: Make, batches: list[list[Path]], device: "torch.device") -> Iterator["Piece"]:
         from distributed.extract import in_actors
 
         return in_actors(make, batches, device)
 
-    def neighbors(
-        self, features: "Features", k: int, method: str
-    ) -> tuple[dict[str, Any], Iterator["Found"]]:
+    def neighbors(self, features: "Features", k: int, _method: str) -> Neighbors:
         from distributed.search import DESCRIBED, found_in_shards
 
         return DESCRIBED, found_in_shards(features, k, self.shards)
@@ -164,7 +130,7 @@ class RayEngine:
         neighbors: "np.ndarray",
         similarities: "np.ndarray",
         calibration: "Calibration",
-    ) -> "Linking | None":
+    ) -> "Linking":
         from distributed.merge import linking_in_parts
 
         return linking_in_parts(numbering, neighbors, similarities, calibration, self.shards)
@@ -176,7 +142,7 @@ class RayEngine:
 
 
 @contextmanager
-def engine(args: argparse.Namespace) -> Iterator[Engine]:
+def engine(args: argparse.Namespace) -> Iterator[LocalEngine | RayEngine]:
     """The engine that the options ask for, connected to its cluster while the body runs.
 
     What a task raises there is raised here, and what Ray raises itself is a fault.
@@ -195,7 +161,7 @@ def engine(args: argparse.Namespace) -> Iterator[Engine]:
     terminate = signal.getsignal(signal.SIGTERM)
     try:
         connect(address)
-        signal.signal(signal.SIGTERM, terminate)  # Ray has put its own in the place
+        signal.signal(signal.SIGTERM, terminate)  # Ray has replaced it
         yield RayEngine(getattr(args, "shards", None))
     except ray.exceptions.RayError as error:
         raise cause_of(error) from error
@@ -255,13 +221,13 @@ def cause_of(error: "ray.exceptions.RayError") -> BaseException:
 
     if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, Exception):
         return error.cause
-    # What `open_again` raises comes as text behind these words.
+    # Errors of `open_again` arrive as text after these words.
     said = first_line(error).removeprefix("System error: ")
     return EnvironmentFault(f"the Ray cluster could not finish: {said}; run the same command again")
 
 
 def first_line(error: BaseException) -> str:
-    """The first line that an exception says, or its kind."""
+    """The first line of an exception's message, or its kind."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 

@@ -17,16 +17,16 @@ import torch
 from distributed.engine import machines
 from stages.extraction import Compute, Piece
 
-MAX_IMAGES = 1024  # in a piece of work
-PIECES_AN_ACTOR = 4  # at least, so that none waits long for the last
-# Less than the one thread that an actor has, so that those of a lost machine find room on others.
+MAX_IMAGES = 1024  # in a piece of work: what a lost machine must compute again
+PIECES_AN_ACTOR = 4  # at least, so that no actor waits long for the last one
+# Less than an actor's one thread, so that the actors of a lost machine fit on the others.
 SHARE_OF_CPU = 0.5
 
 
 def choose_cluster_device(name: str) -> torch.device:
     """`auto` is a GPU for each actor where the cluster has any, else the CPU.
 
-    Raises `UsageError` for a certain GPU, `EnvironmentFault` where there is none.
+    Raises `UsageError` for a numbered GPU, `EnvironmentFault` where there is none.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--device {name}: with --engine ray it is auto, cpu or cuda")
@@ -39,7 +39,7 @@ def choose_cluster_device(name: str) -> torch.device:
 def in_actors(
     make: Callable[[], Compute], batches: list[list[Path]], device: torch.device
 ) -> Iterator[Piece]:
-    """What the function that `make` makes gives for batches in order; several travel together.
+    """What the function that `make` makes gives for batches in order; several are sent together.
 
     Each actor has a function of its own, and a GPU, or one thread where the device is the CPU.
     """

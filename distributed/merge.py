@@ -3,7 +3,7 @@
 Which faces are connected at a threshold, and at every other, does not change when the edges are thinned
 to a spanning forest of the strongest ones (Gower and Ross, 1969): an edge left out closes a cycle of
 edges no weaker. So each partition of the rows keeps a forest of the edges from its rows, and forests
-are joined two at a time. What reaches the driver is less than an edge a face, and no machine needs
+are joined two at a time. What reaches the driver is less than one edge per face, and no machine needs
 more than its partition's edges or two forests in memory.
 """
 

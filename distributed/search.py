@@ -18,7 +18,7 @@ from pipeline.rows import BLOCK_ROWS, unit_blocks, unit_rows
 from pipeline.search.knn import DATABASE_ROWS, Found, nearest_rows
 
 MAX_BLOCKS = 8  # of BLOCK_ROWS queries in one task
-TASKS_A_NODE = 8  # at least, so that none waits long for the last
+TASKS_A_NODE = 8  # at least, so that no machine waits long for the last one
 MERGED_AT_ONCE = 4096
 DESCRIBED = {"method": "exact", "recall": 1.0, "effort": 0}  # what the manifest says of exact search
 
@@ -36,14 +36,14 @@ def found_in_shards(features: Features, k: int, shards: int | None) -> Iterator[
     threads = int(min(node["Resources"]["CPU"] for node in nodes))
     spans = shard_spans(usable, shards or len(nodes))
     firsts = [int(usable[:start].sum()) for start, _ in spans]
-    chosen = usable.tobytes()  # which can be told from another set of rows by `lru_cache`
+    chosen = usable.tobytes()  # hashable, for `lru_cache`
     blocks = -(-len(rows) // BLOCK_ROWS)
     size = BLOCK_ROWS * min(MAX_BLOCKS, max(1, blocks * len(spans) // (TASKS_A_NODE * len(nodes))))
 
     def merged(start: int) -> ray.ObjectRef:
         parts = []
         for number, (span, first) in enumerate(zip(spans, firsts, strict=True)):
-            # The machine that has a shard's rows in memory; another one when that is lost.
+            # The machine that has the shard's rows in memory; another one if that is lost.
             home = NodeAffinitySchedulingStrategy(nodes[number % len(nodes)]["NodeID"], soft=True)
             task = ray.remote(search_shard).options(num_cpus=threads, scheduling_strategy=home)
             parts.append(task.remote(rows, chosen, (start, start + size), span, first, k, threads))

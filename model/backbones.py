@@ -168,10 +168,10 @@ class IResNet(nn.Module):
 
 
 def load_backbone(name: str, weights: Path | None) -> Backbone:
-    """The named network with its weights: `weights`, or for some names a file at hand or a download.
+    """The named network with its weights: `weights`, or for some names an installed file or a download.
 
     Raises `UsageError` where weights must be given, `InputError` where they do not fit,
-    `EnvironmentFault` where none can be had.
+    `EnvironmentFault` where none are available.
     """
     return BACKBONES[name](name, weights)
 
@@ -192,7 +192,7 @@ def _iresnet(name: str, weights: Path | None) -> Backbone:
 
 
 def _resnet50(name: str, weights: Path | None) -> Backbone:
-    from torchvision.models import ResNet50_Weights, resnet50  # takes seconds, and the others need none of it
+    from torchvision.models import ResNet50_Weights, resnet50  # takes seconds, and only this network needs it
 
     network = resnet50()
     if weights is None:

@@ -28,15 +28,15 @@ def choose_device(name: str) -> torch.device:
 
 
 def keep_to_one_thread() -> None:
-    """In a thread beside others, let torch use one core: side by side they use them all, and no core
-    waits for another at the end of each layer."""
+    """In a worker thread, let torch use one core: together the workers use all cores, and none waits for
+    another at the end of each layer."""
     if threading.current_thread() is not threading.main_thread():
         torch.set_num_threads(1)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one core while the body runs: the last bits of a result depend on how many it uses."""
+    """Let torch use one core while the body runs: the last bits of results depend on the number of cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

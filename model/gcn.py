@@ -72,13 +72,13 @@ class GraphLayers(nn.Module):
 def sorted_edges(edges: Tensor, nodes: int) -> EdgeIndex:
     """Edges int64 (2, E) among so many nodes, from source to target, which come by ascending target.
 
-    Said to be sorted, they make of all messages one sparse matrix product instead of a gather and a scatter.
+    Marked as sorted, they make one sparse matrix product of all messages, not a gather and a scatter.
     """
     return EdgeIndex(edges.contiguous(), sparse_size=(nodes, nodes), sort_order="col")
 
 
 def quiet_sparse_products() -> None:
-    """Let torch not tell users, at the first sparse product, that it is new and does not check its input."""
+    """Silence torch's warnings at the first sparse product: that it is new, and does not check its input."""
     for said in ("Sparse CSC tensor support", "Sparse CSR tensor support", "Sparse invariant checks"):
         warnings.filterwarnings("ignore", said, UserWarning)
 
@@ -182,11 +182,11 @@ def save_networks(path: Path, networks: list[Network]) -> None:
     }
     config = json.dumps(asdict(networks[0].config))
     metadata = {"kind": networks[0].kind, "networks": str(len(networks)), "config": config}
-    path.write_bytes(sorted_header(save(tensors, metadata)))  # save_file lets no other user read it
+    path.write_bytes(sorted_header(save(tensors, metadata)))  # save_file makes it unreadable for other users
 
 
 def sorted_header(data: bytes) -> bytes:
-    """The same safetensors file with its header sorted by name, where the library leaves it to chance.
+    """The same safetensors file with its header sorted by name, where the library's order is random.
 
     The format is a little-endian uint64, a header of that length in JSON, padded with spaces to a multiple
     of 8, and the tensors.
@@ -223,7 +223,7 @@ def load_networks(
     try:
         config = GCNConfig(**json.loads(metadata["config"]))
         count = int(metadata["networks"])
-        # Some of the weights that such networks have: a damaged file shall not take all memory.
+        # A lower bound of their weights: a damaged file must not fill the memory.
         values = count * (2 * config.layers * config.width**2 + config.head_width**2)
         if metadata["kind"] != network_class.kind or not 0 < 4 * values < path.stat().st_size:
             raise ValueError

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from model.gcn import Network, quiet_sparse_products, sorted_edges
 
-NODES_A_BATCH = 4000
+NODES_A_BATCH = 4000  # bounds a batch of proposals, which differ in size
 WARM_UP = 0.1  # share of all steps in which the learning rate rises
-LEAST_STEPS = 20  # of the learning rate's course: with 1 / WARM_UP, it would divide by 0
+MIN_STEPS = 20  # of the learning rate's schedule, which divides by zero at 1 / WARM_UP steps
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Most epochs, epochs without gain before training stops, and the highest learning rate."""
+    """Most epochs, epochs without improvement before training stops, and the highest learning rate."""
 
     epochs: int
     patience: int
@@ -28,8 +28,8 @@ class Schedule:
 class Examples:
     """Measured proposals with the truth.
 
-    Inputs as the networks take them; `target` and `weight` float, one a proposal for GCN-D and one
-    a node for GCN-S. Proposal p has nodes `node_offsets[p]` up to `node_offsets[p + 1]`, and so for
+    Inputs as the networks take them; `target` and `weight` float, one per proposal for GCN-D, one per
+    node for GCN-S. Proposal p has nodes `node_offsets[p]` up to `node_offsets[p + 1]`, and so for
     edges.
     """
 
@@ -131,8 +131,8 @@ def train_network(
     """Train until the validation loss has not fallen for some epochs; the network gets its best weights.
 
     The loss is the weighted cross-entropy with the targets. `report` gets each epoch's number,
-    training loss and validation loss; `checkpoint` gets a state to go on from, which may be given
-    again as `state`.
+    training loss and validation loss; `checkpoint` gets a state to resume from, which is given as `state`
+    later.
     """
     quiet_sparse_products()
     network.layers.node_scale.fit(train.nodes)
@@ -140,7 +140,7 @@ def train_network(
     network.to(device)
     optimizer = torch.optim.AdamW(network.parameters(), schedule.learning_rate, weight_decay=1e-3)
     most_batches = schedule.epochs * (len(train.nodes) // NODES_A_BATCH + 1)
-    most_batches = max(most_batches, LEAST_STEPS)
+    most_batches = max(most_batches, MIN_STEPS)
     rate = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, schedule.learning_rate, total_steps=most_batches, pct_start=WARM_UP
     )
@@ -218,7 +218,7 @@ def _loss(
 def _logits(
     network: Network, examples: Examples, chosen: Tensor, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What the network gives for the chosen proposals, with targets and weights."""
+    """The network's logits for the chosen proposals, with targets and weights."""
     inputs, target, weight = take_batch(examples, chosen, network.per_node)
     nodes, proposals, owner, edges, similarity = (tensor.to(device) for tensor in inputs)
     logits = network(nodes, proposals, owner, sorted_edges(edges, len(nodes)), similarity)

@@ -1,6 +1,6 @@
 """Readers of weight files: dlib's serialized face network, safetensors, and PyTorch's checkpoints.
 
-Nothing is ever unpickled but tensors (`weights_only=True`).
+Nothing but tensors is ever unpickled (`weights_only=True`).
 """
 
 import importlib.util
@@ -89,7 +89,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: is not .safetensors, .pth or .pt: give --weights one of these")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch has to say of a damaged file is said below
+            warnings.simplefilter("ignore")  # a damaged file is reported below
             if path.suffix == ".safetensors":
                 state = load_file(path)
             else:

@@ -30,7 +30,7 @@ NAME_BYTES = 200
 class Face(NamedTuple):
     """One line of the table; `row` is its line of the file list, from 0.
 
-    `photo` is where `faces.json` says that it was found, and its box there.
+    `photo` is the photo and the box where it was found, as `faces.json` says.
     """
 
     row: int
@@ -55,9 +55,9 @@ def read_listed(path: Path | None, features_path: Path, meta: dict[str, Any]) ->
 def read_confidence(
     clusters_path: Path, count: int, meta: dict[str, Any]
 ) -> tuple[list[float | None], list[str | None], list[int]]:
-    """Predicted IoU and name of each cluster, and the numbers of those whom nobody wants to see.
+    """Predicted IoU and name of each cluster, and the numbers of the hidden ones.
 
-    None and nobody where no JSON lies beside the clusters.
+    None, and none hidden, where no JSON lies beside the clusters.
     """
     values = read_cluster_json(clusters_path)
     if values is None:
@@ -89,7 +89,7 @@ def join(
 
 
 def with_photos_alone(faces: list[Face], listed: Path) -> list[Face]:
-    """The photo in the place of each crop, once for each person; `InputError` where none is known."""
+    """The photo instead of each crop, once for each person; `InputError` where none is known."""
     unknown = next((face for face in faces if face.photo is None), None)
     if unknown:
         raise InputError(
@@ -143,9 +143,9 @@ def refuse_images_in(output: Path, paths: Iterable[Path]) -> None:
 
 
 def as_file_name(name: str | None) -> str:
-    """A person's name as the end of a folder's: what a file system or a shell may mind becomes `_`.
+    """A person's name as the end of a folder's: what file systems or shells may refuse becomes `_`.
 
-    It is composed (NFC), and ends in no dot and no space, which some systems drop.
+    It is composed (NFC) and does not end in a dot or a space, which some systems drop.
     """
     letters = unicodedata.normalize("NFC", name or "").strip()
     tame = "".join(letter if letter.isalnum() or letter in " -.'" else "_" for letter in letters)

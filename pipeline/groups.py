@@ -36,7 +36,7 @@ class Groups:
 
 
 def groups_from_labels(labels: np.ndarray) -> Groups:
-    """Rows with the same non-negative label, one group a label in use, by ascending label."""
+    """Rows with the same non-negative label, one group for each label in use, by ascending label."""
     rows = np.flatnonzero(labels >= 0)
     order = rows[np.argsort(labels[rows], kind="stable")]
     sizes = np.bincount(labels[rows]) if len(rows) else np.zeros(0, np.int64)

@@ -1,4 +1,4 @@
-"""Reading images: any file to RGB, and of a face crop the part that a network wants to see."""
+"""Reading images: any file to RGB, and the part of a face crop that a network takes."""
 
 import io
 import stat
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 64_000_000
-MAX_PIXELS_OF_PHOTO = 130_000_000  # phones take 108 million; decoded and turned it is 0.8 GB
+MAX_PIXELS_OF_PHOTO = 130_000_000  # phones take 108 million; decoding and turning takes 0.8 GB
 MAX_BYTES = 1 << 30  # of a file: more than any photo has
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # Images that users have and that Pillow alone does not read: what they are, what to do, how they begin.
@@ -45,27 +45,27 @@ KINDS_NOT_READ: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
 MIN_SIDE = 8
 # What makes a crop doubtful: bits by their words.
 DOUBTS = {1: "not square", 2: "smaller than 32 pixels", 4: "blurred"}
-SQUARE = 1.15  # most of the longer side over the shorter one
-SMALL_SIDE = 32  # of LFW's faces so small 94 % are still known again, of 24 pixels 84 %
-# Mean difference of neighboring pixels over the deviation of all. 99 of 100 faces of LFW have over 0.078,
-# blurred by a 14th of their side 0.044, and pasted into a picture six times as large 0.045.
+SQUARE = 1.15  # highest ratio of the longer side to the shorter one
+SMALL_SIDE = 32  # of LFW's faces of this size 94 % are still recognized, of 24 pixels 84 %
+# Mean difference of neighboring pixels over the standard deviation of all. 99 of 100 faces of LFW are above
+# 0.078; blurred by a 14th of their side they have 0.044, pasted into a picture six times as large 0.045.
 SHARPNESS = 0.05
-FLAT = 2.0  # deviation of the pixels' values, of 255, below which an image shows nothing
-# Of a crop aligned one way, the box that the other way shows, as shares of its width and height:
+FLAT = 2.0  # standard deviation of the pixels' values, of 255, below which an image shows nothing
+# The box of a crop aligned one way that the other alignment shows, as shares of its width and height:
 # dlib's chip is the box (6.2, 22.5)-(106.7, 122.5) of an ArcFace crop of 112 x 112.
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 DLIB_IN_ARCFACE = (6.2 / 112, 22.5 / 112, 106.7 / 112, 122.5 / 112)
 ARCFACE_IN_DLIB = (-6.2 / 100.5, -22.5 / 100, (112 - 6.2) / 100.5, (112 - 22.5) / 100)
 JPEG_END = b"\xff\xd9"
 WHITES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0, 2.0**31 - 1)  # of 8, 10, 12, 14, 16 and 31 bits
-LARGEST_SHARE = 2.0  # of floats from 0 to 1, with what resampling adds
+LARGEST_SHARE = 2.0  # largest value of floats from 0 to 1, with what resampling adds
 BITS_PER_SAMPLE, MAX_SAMPLE_VALUE = 258, 281  # tags of TIFF
-# Not all that Pillow opens: for PostScript, say, it runs an interpreter.
+# Not all that Pillow opens: for PostScript, for example, it runs an interpreter.
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 
 
 def frame_box(crop: str, frame: str) -> tuple[float, float, float, float]:
-    """What a network trained on `frame` sees of an image aligned as `crop`, in shares of its sides."""
+    """The box that a network trained on `frame` takes of an image aligned as `crop`, as shares of it."""
     return {("arcface", "dlib"): DLIB_IN_ARCFACE, ("dlib", "arcface"): ARCFACE_IN_DLIB}.get(
         (crop, frame), WHOLE
     )
@@ -74,7 +74,7 @@ def frame_box(crop: str, frame: str) -> tuple[float, float, float, float]:
 def read_face(path: Path, size: int, box: tuple[float, float, float, float]) -> np.ndarray:
     """The box of an image, as `cut_face` gives it.
 
-    Raises `InputError` with the reason alone where the image cannot be read.
+    Raises `InputError` with only the reason where the image cannot be read.
     """
     return cut_face(read_image(path), size, box)
 
@@ -99,7 +99,7 @@ def cut_face(image: Image.Image, size: int, box: tuple[float, float, float, floa
 def doubts_of(image: Image.Image) -> int:
     """Which of DOUBTS hold for an image, as the sum of their bits.
 
-    Raises `InputError` with the reason alone where it shows nothing.
+    Raises `InputError` with only the reason where it shows nothing.
     """
     grey = image.convert("L")
     if image.size != (112, 112):
@@ -117,13 +117,13 @@ def doubts_of(image: Image.Image) -> int:
 def read_image(path: Path) -> Image.Image:
     """Decode an image file to RGB: first frame, upright, transparency on white.
 
-    Raises `InputError` with the reason alone; opens regular files only, so nothing can hang.
+    Raises `InputError` with only the reason; opens regular files only, so nothing can hang.
     """
     return decode_image(read_bytes(path))
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a regular file of MAX_BYTES at most; raises `InputError` with the reason alone."""
+    """The bytes of a regular file of MAX_BYTES at most; raises `InputError` with only the reason."""
     with reasons_alone():
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):  # reading a FIFO or a device might never end
@@ -160,7 +160,7 @@ def kind_not_read(data: bytes) -> str:
 
 @contextmanager
 def reasons_alone() -> Iterator[None]:
-    """Whatever is wrong with an image becomes an `InputError` with the reason alone."""
+    """Whatever is wrong with an image becomes an `InputError` with only the reason."""
     try:
         yield
     except FileNotFoundError:
@@ -194,7 +194,7 @@ def known_formats() -> tuple[str, ...]:
 
 
 def load_whole(image: Image.Image, data: bytes) -> Image.Image:
-    """Decode an image opened from the bytes of a file; a JPEG that lacks its end marker alone is whole.
+    """Decode an image opened from the bytes of a file; a JPEG that lacks only its end marker is whole.
 
     Raises `OSError` where more is missing: then the last pixels depend on what is put in its place.
     """
@@ -215,8 +215,8 @@ def load_whole(image: Image.Image, data: bytes) -> Image.Image:
 def white_of(image: Image.Image, largest: float) -> float:
     """The sample that is white in a grey image of more than 8 bits, or of floats, whose largest is given.
 
-    It is what a TIFF says, else the end of the least common depth that holds the largest: cameras write 10
-    or 12 bits into files of 16.
+    It is what a TIFF says, else the largest value of the smallest usual depth that holds `largest`: cameras
+    write 10 or 12 bits into files of 16.
     """
     if image.mode == "F" and largest <= LARGEST_SHARE:
         return 1.0

@@ -47,7 +47,7 @@ class Contingency:
 
 
 def evaluate(labels_true: np.ndarray, labels_pred: np.ndarray) -> Scores:
-    """PrecisionRecall predicted clusters against identities; any integers serve as names of either.
+    """Score predicted clusters against identities; any integers serve as names of either.
 
     Both are int64 (N,), N at least 1; raises `ValueError` otherwise. A row in no cluster must be
     given one of its own first: see `own_clusters`.
@@ -147,7 +147,7 @@ def best_iou(groups: Groups, labels: np.ndarray) -> np.ndarray:
 
 
 def ranked_pairs(groups: Groups, scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairwise precision and recall, float64 (G',) both, of the best clusters alone: 1, 2, ... of them.
+    """Pairwise precision and recall, float64 (G',) both, of only the best 1, 2, ... clusters.
 
     Clusters of one face have no pair and are left out; `scores` (G,) rank the others, `labels` int64
     (N,) are the identities of all rows.

@@ -1,6 +1,6 @@
 """Rows of a file, converted when they are asked for, so that a large set is never held in memory.
 
-Both classes stand for an array (N, width) of the usable rows of a memory map: `rows[index]` gives
+Both classes act as an array (N, width) of the usable rows of a memory map: `rows[index]` gives
 the rows at int64 `index` as a new array. The system keeps in memory what it has room for.
 """
 
@@ -18,7 +18,7 @@ from common.threads import in_threads
 import numpy as np
 
 BLOCK_ROWS = 8192
-PAIRS_AT_ONCE = 1 << 12  # what is gathered of them stays in the processor's cache
+PAIRS_AT_ONCE = 1 << 12  # the rows gathered for them stay in the processor's cache
 PARTS_A_TRIM = 16
 Part = TypeVar("Part")
 
@@ -55,7 +55,7 @@ class Numbering:
         return len(self.row_of) == len(self.usable)
 
     def at_rows(self, values: np.ndarray, other: float) -> np.ndarray:
-        """Values of the usable rows, (U,), by row, (N,); rows that are not usable get the other value."""
+        """Values of the usable rows, (U,), spread to all rows, (N,); the others get the value `other`."""
         by_row = np.full(len(self.usable), other, values.dtype)
         by_row[self.row_of] = values
         return by_row
@@ -73,9 +73,9 @@ def slices(count: int, size: int = BLOCK_ROWS) -> Iterator[slice]:
 
 
 def scales(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What a row is divided by, one after the other, to be of length one; float32 (n, 1) both.
+    """Two factors that a row is divided by, in turn, to have length one; float32 (n, 1) both.
 
-    First the largest entry: squares of very large or small features stay finite.
+    The first is the largest entry, so that squares of very large or small features stay finite.
     """
     largest = np.abs(block).max(axis=1, keepdims=True, initial=1e-38)
     return largest, np.linalg.norm(block / largest, axis=1, keepdims=True)
@@ -101,7 +101,7 @@ def unit_rows(rows: np.ndarray, usable: np.ndarray) -> np.ndarray:
 
 
 def unit_sample(rows: np.ndarray, usable: np.ndarray, count: int) -> np.ndarray:
-    """`count` usable rows or all there are, of length one, ascending, the same ones in every run."""
+    """`count` usable rows, or all there are, scaled to length one, in order, the same in every run."""
     candidates = np.flatnonzero(usable)
     chosen = np.random.default_rng(0).choice(candidates, min(count, len(candidates)), replace=False)
     picked = np.zeros(len(rows), bool)
@@ -172,7 +172,7 @@ Rows = np.ndarray | UnitRows | UsableRows
 
 
 def products(rows: Rows, a: np.ndarray, b: np.ndarray, threads: int | None = None) -> np.ndarray:
-    """The scalar product of each two of `rows`, float32 (N, D), at `a` and `b`, float32, the shape of a."""
+    """The dot products of the rows `a` and `b` of float32 (N, D), pair by pair, float32, the shape of a."""
     found = np.empty(len(a), np.float32)
 
     def multiply(part: slice) -> None:
@@ -184,7 +184,7 @@ def products(rows: Rows, a: np.ndarray, b: np.ndarray, threads: int | None = Non
 
 
 def order_by_content(unit: Rows) -> np.ndarray:
-    """The rows of float32 (N, D) by their first and last values, int64 (N,), however they stand."""
+    """An order of the rows of float32 (N, D) that depends only on their first and last values, int64 (N,)."""
     ends = np.concatenate([block[:, [0, -1]] for _, block in blocks(unit)])
     return np.lexsort((ends[:, 1], ends[:, 0]))
 
@@ -205,9 +205,9 @@ def blocks(rows: Rows, size: int = BLOCK_ROWS) -> Iterator[tuple[slice, np.ndarr
 def giving_back(parts: Iterable[Part], *read: Rows, every: int | None = None) -> Iterator[Part]:
     """The parts as they come; the memory of the rows that are `read` to make them is given back at the end.
 
-    With `every`, after so many parts as well: where parts read rows near one another, not where each
-    reads some from everywhere, which would be read anew each time. The heap, from which threads take
-    what they make of the parts, is trimmed now and then.
+    With `every`, also after so many parts: for parts that read neighboring rows, not for parts that each
+    read rows from everywhere, which would be read from disk again each time. The heap, where threads
+    allocate their results, is trimmed now and then.
     """
     for number, part in enumerate(parts, 1):
         yield part

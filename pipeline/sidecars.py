@@ -15,7 +15,7 @@ from pipeline.exports import Face
 from pipeline.files.faces import PhotoFace
 from pipeline.files.written import Content, update_folder
 
-TOP = "photos"  # of the folder that is written: below it stands what stood below the photos' common folder
+TOP = "photos"  # folder within the output that mirrors the photos' common folder
 SPACES = {
     "x": "adobe:ns:meta/",
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",

@@ -248,7 +248,7 @@ def draw_face(person: Person, shot: Shot, rng: np.random.Generator) -> Image.Ima
     for side, eye in zip((-1, 1), EYES, strict=True):
         draw_eye(canvas, person, shot, side, eye)
     draw_mouth(canvas, person, shot)
-    draw_beard(canvas, person, shot, head)
+    draw_beard(canvas, person, head)
     draw_skin_marks(canvas, person, head)
     draw_front_hair(canvas, person)
     draw_glasses(canvas, person)
@@ -400,7 +400,7 @@ def draw_mouth(canvas: Canvas, person: Person, shot: Shot) -> None:
         )
 
 
-def draw_beard(canvas: Canvas, person: Person, shot: Shot, head: Image.Image) -> None:
+def draw_beard(canvas: Canvas, person: Person, head: Image.Image) -> None:
     hair = shade(person.hair, 0.8)
     if person.beard in ("stubble", "full"):
         share, jaw = {"stubble": (0.35, 0.1), "full": (0.92, 0.4)}[person.beard]

@@ -1,4 +1,4 @@
-"""Alignment of photos: what a photo becomes, what of an earlier run may be used again, and what to say."""
+"""Alignment of photos: the faces of a photo, what may be reused of earlier runs, and the summary."""
 
 import hashlib
 import importlib.util
@@ -38,9 +38,9 @@ LEFT_OUT = {
     "not_largest": "not the largest",
 }
 SAMPLE = 24  # images looked at to see whether they are aligned
-MIN_ALIGNED = 0.5  # of crops of LFW and glint8 all are, of drawn faces too; of photos none
-STEM = 40  # letters of a photo's name that its crops' names keep
-VERSION = 1  # of how faces are found and aligned: those of another one are not used again
+MIN_ALIGNED = 0.5  # share of the sample: all crops of LFW and glint8 are, drawn faces too, no photo is
+STEM = 40  # letters of a photo's name that the names of its crops keep
+VERSION = 1  # of the way faces are found and aligned: faces of another version are not reused
 
 Known = dict[tuple[str, str], Entry]
 Aligned = tuple[Entry, dict[str, bytes]]
@@ -79,7 +79,7 @@ def align_photos(
 ) -> tuple[list[Entry], int]:
     """Align photos and keep their crops at `part_path(output)`; their entries, and how many are new.
 
-    Of photos with the same bytes the first alone counts.
+    Of photos with the same bytes only the first counts.
     """
     entries: list[Entry] = []
     first_of: dict[str, str] = {}
@@ -89,7 +89,7 @@ def align_photos(
         warnings.simplefilter("ignore")  # for all threads: what Pillow warns of, `decode_image` reports
         for photo, (entry, crops) in zip(named, in_threads(compute, named, workers), strict=True):
             digest = entry.get("sha256")
-            if digest and "faces" not in entry and digest not in first_of:  # what it was a copy of is gone
+            if digest and "faces" not in entry and digest not in first_of:  # its original is gone
                 del known[photo[0], digest]
                 entry, crops = compute(photo)
             if digest and first_of.setdefault(digest, photo[0]) != photo[0]:
@@ -106,7 +106,7 @@ def align_photos(
 
 
 def photo_name(path: Path, output: Path) -> str:
-    """How a photo is named: from the folder of the output where it lies below it, else from the root."""
+    """The name of a photo: its path relative to the output's folder if it lies below that, else absolute."""
     here, place = output.absolute().parent, path.absolute()
     return str(place.relative_to(here) if place.is_relative_to(here) else place)
 
@@ -116,7 +116,7 @@ def photo_aligner(
 ) -> Callable[[tuple[str, Path]], Aligned]:
     """A function from a photo's name and place to its entry, and the crops that are not on disk, by name.
 
-    Threads may call it side by side.
+    Threads may call it at the same time.
     """
     network = load_detector(weights).to(device)
     one_large = threading.Lock()
@@ -153,7 +153,7 @@ def photo_aligner(
 
 
 def pixels_of(data: bytes) -> int:
-    """The pixels of a photo by its head, 0 where that cannot be read."""
+    """The number of pixels of a photo by its header, 0 where that cannot be read."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             return image.width * image.height
@@ -162,7 +162,7 @@ def pixels_of(data: bytes) -> int:
 
 
 def choose(rows: np.ndarray, size: tuple[int, int], run: dict[str, Any]) -> tuple[np.ndarray, dict[str, int]]:
-    """The faces that the options ask for, from left to right, and how many others there were by why.
+    """The faces that the options ask for, from left to right, and the number of others by reason.
 
     `size` is the photo's width and height. A face is whole where all its landmarks lie in the photo.
     """
@@ -185,7 +185,7 @@ def choose(rows: np.ndarray, size: tuple[int, int], run: dict[str, Any]) -> tupl
 def crop_name(path: Path, digest: str, output: Path, kind: str) -> str:
     """The name of a photo's crops in the file list, with `{}` for the number of the face.
 
-    By the photo's bytes: photos of one name in different folders do not collide.
+    It has the digest of the photo, so that photos of the same name in different folders do not collide.
     """
     stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in path.stem)[:STEM]
     return f"{output.name}/".replace("{", "{{").replace("}", "}}") + f"{stem}-{digest[:12]}-{{}}.{kind}"
@@ -194,7 +194,7 @@ def crop_name(path: Path, digest: str, output: Path, kind: str) -> str:
 def align_faces(
     image: Image.Image, faces: np.ndarray, name: str
 ) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
-    """What is said of each face, and their crops as bytes of files by name."""
+    """The description of each face, and their crops as bytes of files by name."""
     described, crops = [], {}
     for number, face in enumerate(faces, 1):
         landmarks = face[5:].reshape(5, 2)
@@ -218,23 +218,23 @@ def align_faces(
 
 
 def encode(crop: Image.Image, suffix: str) -> bytes:
-    """A crop as the bytes of a JPEG or PNG file, nothing of its photo's metadata in it."""
+    """A crop as the bytes of a JPEG or PNG file, without its photo's metadata."""
     file = io.BytesIO()
     if suffix == ".png":
         crop.save(file, "PNG")
     else:
-        crop.save(file, "JPEG", quality=95, subsampling=0)  # of so few pixels colour counts
+        crop.save(file, "JPEG", quality=95, subsampling=0)  # with so few pixels, colour matters
     return file.getvalue()
 
 
 def rounded(values: np.ndarray, digits: int) -> list[float]:
-    """Numbers for JSON, the same from every float32."""
+    """Rounded numbers for JSON."""
     return [round(float(value), digits) for value in values]
 
 
 def has_crops(entry: Entry, output: Path) -> bool:
-    """Whether all crops of an entry are on disk as they were written; those of a finished run are taken
-    over into the folder in the making."""
+    """Whether all crops of an entry are on disk as they were written; those of a finished run are linked
+    into the new folder."""
     work = part_path(output)
     for face in entry.get("faces", []):
         name = Path(face["crop"]).name
@@ -250,7 +250,7 @@ def has_crops(entry: Entry, output: Path) -> bool:
 
 
 def summary(entries: list[Entry], run: dict[str, Any]) -> str:
-    """Faces and photos counted, and all that was left out, by why."""
+    """The numbers of faces and photos, and of all that was left out, by reason."""
     faces = sum(len(entry.get("faces", [])) for entry in entries)
     left_out = {why: sum(entry.get("left_out", {}).get(why, 0) for entry in entries) for why in LEFT_OUT}
     parts = {

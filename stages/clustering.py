@@ -1,4 +1,4 @@
-"""From features in memory to people, as the stages find them through their files."""
+"""From features in memory to people, with the same result as the stages and their files."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def cluster_features(
     """See `predict.cluster_faces`."""
     features = np.asarray(features)
     if features.ndim != 2 or features.dtype.kind not in "fiu" or not features.shape[1]:
-        raise ValueError(f"features of {features.dtype} {features.shape}: give a float array, a face a row")
+        raise ValueError(f"features of {features.dtype} {features.shape}: give floats, one face per row")
     rows = np.ascontiguousarray(features, np.float32)
     if not np.isfinite(rows).all():
         raise ValueError(f"row {np.flatnonzero(~np.isfinite(rows).all(1))[0]} of the features is not finite")

@@ -1,4 +1,4 @@
-"""Feature extraction: which rows of earlier runs are of the listed images, and the others computed."""
+"""Feature extraction: rows of earlier runs are reused for the listed images, the others computed."""
 
 import warnings
 from collections import Counter
@@ -29,7 +29,7 @@ from pipeline.files.journal import Earlier, FeatureJournal
 from pipeline.files.json_object import read_json
 from pipeline.images import DOUBTS, cut_face, decode_image, doubts_of, frame_box, read_bytes, read_image
 
-# What feature.json and a journal must agree on with a run for its rows to be used again.
+# What feature.json and a journal must agree on with a run for its rows to be reused.
 SAME = ("model", "crop", "weights_sha256", "dim")
 FIRST = 5  # images of each doubtful kind that are named
 # Features, why an image has none (empty where it has one), and of each image the digest of its content and
@@ -42,7 +42,7 @@ Compute = Callable[[list[Path]], Piece]
 class Plan:
     """What to do for each row of a list.
 
-    `source` int64 (N,) is the row of `earlier`, its parts counted through, that is of the same image; -1
+    `source` int64 (N,) is the row of `earlier` (counted over its parts) with the same image; -1
     where it must be computed, or there is no image. `todo` int64 are the rows to compute. `counts` says how
     many images are new, changed, gone and absent.
     """
@@ -72,7 +72,7 @@ def finished_run(output: Path, run: dict[str, Any]) -> tuple[dict[str, Any], lis
 
 
 def differences(stopped: dict[str, Any], run: dict[str, Any]) -> list[str]:
-    """What of a stopped run this one cannot go on with, in words; its list may be another."""
+    """The options, in words, that keep this run from continuing a stopped one; the list may differ."""
     words = {"model": "--model {}", "crop": "--crop {}", "device": "--device {}"}
     changed = [
         text.format(stopped.get(name)) for name, text in words.items() if stopped.get(name) != run[name]
@@ -85,8 +85,8 @@ def differences(stopped: dict[str, Any], run: dict[str, Any]) -> list[str]:
 def plan_rows(filelist: FileList, images: np.ndarray, earlier: list[Earlier], first: int = 0) -> Plan:
     """Find the rows of earlier runs that are of the listed images, RECORD (N,), in any order.
 
-    An image is known by path, size and time of change, and where those differ by its content. One that is
-    not there any more keeps its row; one that could not be read is looked at again. Rows before `first`
+    An image is recognized by path, size and time of change, or else by its content. One that no longer
+    exists keeps its row; one that could not be read is tried again. Rows before `first`
     are done.
     """
     known = np.concatenate([part.images for part in earlier] or [images[:0]])
@@ -94,7 +94,7 @@ def plan_rows(filelist: FileList, images: np.ndarray, earlier: list[Earlier], fi
     source = np.full(len(images), -1)
     of_path, has_path = lookup(known["path"][readable], images["path"])
     candidate = readable[of_path] if len(readable) else of_path
-    # Of an image that is listed twice, the row that stands at the same place.
+    # For an image that is listed twice, the row at the same place.
     here = np.arange(min(len(known), len(images)))
     here = here[(known["path"][here] == images["path"][here]) & known["content"][here].any(axis=1)]
     candidate[here] = here
@@ -102,7 +102,7 @@ def plan_rows(filelist: FileList, images: np.ndarray, earlier: list[Earlier], fi
         found = known[candidate]
         same = (found["size"] == images["size"]) & (found["modified"] == images["modified"])
         source = np.where(has_path & (same | (images["size"] == ABSENT)), candidate, -1)
-    # What has other bytes of a size that some image had may be that image, moved or only touched.
+    # An unknown path with the size of a known image may be that image, moved or touched.
     likely = np.flatnonzero((source < 0) & np.isin(images["size"], known["size"][readable]))
     likely = likely[(likely >= first) & (images["size"][likely] != ABSENT)]
     with bar(len(likely), "comparing images", "images") as progress:
@@ -132,7 +132,7 @@ def plan_rows(filelist: FileList, images: np.ndarray, earlier: list[Earlier], fi
 
 
 def lookup(values: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each wanted number stands among `values`, int64, and whether it does; 0 where it does not."""
+    """The place of each wanted number in `values`, int64, 0 where there is none, and whether there is one."""
     if not len(values):
         return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
     order = np.argsort(values, kind="stable")
@@ -191,7 +191,7 @@ def write_rows(
 
 
 def batches_of(todo: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Rows to compute, ascending, in batches that span SCAN_ROWS of the list at most: a bound of memory."""
+    """Rows to compute, ascending, in batches that span at most SCAN_ROWS of the list, to bound the memory."""
     return [
         part[start : start + batch_size]
         for part in np.split(todo, np.flatnonzero(np.diff(todo // SCAN_ROWS)) + 1)
@@ -230,7 +230,7 @@ def feature_maker(crop: str, backbone: Backbone, device: torch.device) -> Comput
     """A function from image files to their features, float32 (B, dim), the reason why one could not be read,
     and digests of their content with their doubts, uint64 (B, 3).
 
-    Threads may call it side by side.
+    Threads may call it at the same time.
     """
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     network = backbone.network.to(device, dtype).to(memory_format=torch.channels_last)
@@ -247,7 +247,7 @@ def feature_maker(crop: str, backbone: Backbone, device: torch.device) -> Comput
         for place, path in enumerate(paths):
             try:
                 data = read_bytes(path)
-                # One by one, while its pixels are in the processor's cache.
+                # One by one, while the pixels of each are in the processor's cache.
                 image = decode_image(data)
                 seen[place] = *content_of(data), doubts_of(image)
                 np.subtract(cut_face(image, size, box), mean, out=inputs[place])
@@ -260,7 +260,7 @@ def feature_maker(crop: str, backbone: Backbone, device: torch.device) -> Comput
             if len(readable) < len(paths):
                 inputs = inputs[readable]
             with torch.inference_mode():
-                # As channels last, so that nothing is moved.
+                # As channels last, so that nothing is copied.
                 pictures = torch.from_numpy(inputs).to(device, dtype).permute(0, 3, 1, 2)
                 features[readable] = network(pictures).float().cpu().numpy()
         return features, reasons, seen
@@ -269,7 +269,7 @@ def feature_maker(crop: str, backbone: Backbone, device: torch.device) -> Comput
 
 
 def is_unchanged(plan: Plan, finished: dict[str, Any], filelist: FileList) -> bool:
-    """Whether a finished run has the rows of this list in its order, but for images still unreadable."""
+    """Whether a finished run has the rows of this list in its order, except images still unreadable."""
     rows = np.arange(len(filelist.names))
     if finished["count"] != len(rows) or not ((plan.source == rows) | (plan.source < 0)).all():
         return False
@@ -281,7 +281,7 @@ def is_unchanged(plan: Plan, finished: dict[str, Any], filelist: FileList) -> bo
 
 
 def doubtful(images: np.ndarray, filelist: FileList) -> list[dict[str, Any]]:
-    """For each of DOUBTS that some images give, how many and the first, as `feature.json` tells it."""
+    """For each of DOUBTS that some images give, their number and the first, for `feature.json`."""
     found = []
     for bit, words in DOUBTS.items():
         rows = np.flatnonzero((images["doubts"] & bit) > 0).tolist()
@@ -297,7 +297,7 @@ def known_unaligned(finished: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def warn_of_doubtful(found: list[dict[str, Any]]) -> None:
-    """A line for each kind of crops that spoil what comes after them."""
+    """Warn of each kind of doubtful crops, which spoil the result."""
     for kind in found:
         if "of" in kind:
             warn(

@@ -22,7 +22,7 @@ class Judges:
 
 
 def load_judges(folder: Path, device: torch.device, fold: int | None = None) -> Judges:
-    """Read GCN-D and GCN-S, all networks of each or that of one fold alone.
+    """Read GCN-D and GCN-S, all networks of each or only that of one fold.
 
     Raises `InputError` where a file is missing, damaged, or made for other measures.
     """

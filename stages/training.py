@@ -1,4 +1,4 @@
-"""The course of training: folds, checkpoints, and what the model card says of the weights."""
+"""Training by folds, with checkpoints, and the model card of the weights."""
 
 import argparse
 import hashlib
@@ -30,7 +30,7 @@ from pipeline.training.problems import (
 )
 from stages.judges import new_network
 
-UNSEEN_DRAWS = 6  # of the people by whom a network is stopped, beside all of them as they are
+UNSEEN_DRAWS = 6  # drawn sets of the people that stop a network, besides all of them as they are
 CHECKPOINT_MARK = b"face-cluster checkpoint 1 "
 CARD_MARK = b"# Weights of the graph networks"
 
@@ -43,7 +43,11 @@ def train_fold(
     progress: dict[str, Any],
     checkpoint: Path,
 ) -> list[Scores]:
-    """Train the fold's networks unless they are done; their scores on its people, one for each set."""
+    """Train the fold's networks unless they are done; their scores on its people, one for each set.
+
+    Training goes on from the state of a stopped run in `progress`, which gets the weights of each network
+    when it is done and is written to `checkpoint` after each epoch.
+    """
     folds = [divide_people(set_.labels, args.folds, args.seed) for set_ in sets]
     unseen = [
         pose_problem(set_.rows[fold_of_row == fold], set_.labels[fold_of_row == fold])
@@ -52,6 +56,31 @@ def train_fold(
     if fold == len(progress["folds"]):
         progress["folds"].append({})
     done = progress["folds"][fold]
+
+    def train(network_class: type[Network], examples: Examples, unseen_examples: Examples) -> None:
+        """Train the network of one kind, unless it is done, stopped by the examples of unseen people."""
+        if network_class.kind in done:
+            return
+        torch.manual_seed(args.seed + fold)
+        network = new_network(network_class).eval()
+        train_network(
+            network,
+            examples,
+            unseen_examples,
+            Schedule(args.epochs, args.patience, args.learning_rate),
+            args.seed + fold,
+            device,
+            lambda epoch, loss, unseen_loss: log(
+                f"fold {fold} {network_class.__name__} epoch {epoch}: loss {loss:.4f}, "
+                f"on unseen people {unseen_loss:.4f}"
+            ),
+            progress["state"],
+            lambda state: save_progress(checkpoint, progress | {"state": state}),
+        )
+        done[network_class.kind] = {name: value.cpu() for name, value in network.state_dict().items()}
+        progress["state"] = None
+        save_progress(checkpoint, progress)
+
     if len(done) < 2:
         seen, others = (
             [
@@ -65,52 +94,14 @@ def train_fold(
         drawn = draw_problems(seen, args.draws, rng, fold)
         stops_by = unseen + draw_problems(others, UNSEEN_DRAWS, rng, fold)
         examples, unseen_examples = proposals_of(drawn), proposals_of(stops_by)
-        train_unless_done(args, GCND, examples, unseen_examples, fold, device, progress, checkpoint)
+        train(GCND, examples, unseen_examples)
         judge = with_weights(GCND, done[GCND.kind])
         members = members_of(drawn, predicted(judge, examples), fold)
         unseen_members = members_of(stops_by, predicted(judge, unseen_examples), fold)
         del examples, unseen_examples, drawn, stops_by  # they take the most memory
-        train_unless_done(args, GCNS, members, unseen_members, fold, device, progress, checkpoint)
+        train(GCNS, members, unseen_members)
     judges = trained(GCND, done), trained(GCNS, done)
     return [evaluate(problem.faces, people_of(problem, *judges)) for problem in unseen]
-
-
-def train_unless_done(
-    args: argparse.Namespace,
-    network_class: type[Network],
-    examples: Examples,
-    unseen: Examples,
-    fold: int,
-    device: torch.device,
-    progress: dict[str, Any],
-    checkpoint: Path,
-) -> None:
-    """Train a fold's network of one kind on `examples`, stopped by those of `unseen` people.
-
-    It goes on from the state of a stopped run in `progress`, where its weights are put when it is done.
-    """
-    done = progress["folds"][fold]
-    if network_class.kind in done:
-        return
-    torch.manual_seed(args.seed + fold)
-    network = new_network(network_class).eval()
-    train_network(
-        network,
-        examples,
-        unseen,
-        Schedule(args.epochs, args.patience, args.learning_rate),
-        args.seed + fold,
-        device,
-        lambda epoch, loss, unseen_loss: log(
-            f"fold {fold} {network_class.__name__} epoch {epoch}: loss {loss:.4f}, "
-            f"on unseen people {unseen_loss:.4f}"
-        ),
-        progress["state"],
-        lambda state: save_progress(checkpoint, progress | {"state": state}),
-    )
-    done[network_class.kind] = {name: value.cpu() for name, value in network.state_dict().items()}
-    progress["state"] = None
-    save_progress(checkpoint, progress)
 
 
 def trained(network_class: type[Network], done: dict[str, Any]) -> Predict:
@@ -156,7 +147,7 @@ def run_key(args: argparse.Namespace, sets: list[LabelledSet]) -> str:
 
 
 def load_progress(path: Path, key: str) -> dict[str, Any]:
-    """What an earlier, stopped run of the same key had done, or nothing."""
+    """The progress of a stopped run with the same key, or of none."""
     if not is_there(path):
         return {"key": key, "folds": [], "state": None}
     require_file(path)
@@ -176,11 +167,11 @@ def save_progress(path: Path, progress: dict[str, Any]) -> None:
     torch.save(progress, buffer)
     with whole_file(path) as part:
         content = buffer.getvalue()
-        part.write_bytes(checkpoint_head(content) + b"\n" + content)  # torch does not say why it cannot write
+        part.write_bytes(checkpoint_head(content) + b"\n" + content)  # torch hides why it cannot write
 
 
 def checkpoint_head(content: bytes) -> bytes:
-    """The first line of a checkpoint: what it is, and the digest of the rest, as torch saves it."""
+    """The first line of a checkpoint: what it is, and the digest of the rest, as torch saved it."""
     return CHECKPOINT_MARK + hashlib.sha256(content).hexdigest().encode()
 
 

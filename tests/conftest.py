@@ -43,6 +43,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.process)
 
 
+class LazyModule:
+    """A module that is imported at the first use of what it defines, so that collecting tests is quick."""
+
+    __slots__ = ("name",)  # to patch what it defines, name the module in a string
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("_"):  # collecting, pytest looks for marks of its own
+            raise AttributeError(attribute)
+        return getattr(importlib.import_module(self.name), attribute)
+
+
 @dataclass(frozen=True)
 class People:
     """Features whose clusters are known.
@@ -86,18 +100,24 @@ def make_people(
     )
 
 
+def make_problem(people: People) -> Any:
+    """The affinity graph and the proposals of people without their zero row, a `Problem` to be scored on."""
+    usable = people.labels >= 0
+    return LazyModule("pipeline.training.problems").pose_problem(people.rows[usable], people.labels[usable])
+
+
+@pytest.fixture(scope="session")
+def judges() -> Any:
+    """`predict_iou` and `predict_member` of the networks in weights/, on the CPU."""
+    return importlib.import_module("stages.judges").load_judges(
+        REPOSITORY / "weights", LazyModule("torch").device("cpu")
+    )
+
+
 @pytest.fixture
 def people() -> People:
     """A dozen people, easy to tell apart."""
     return make_people()
-
-
-@pytest.fixture
-def feature_file(tmp_path: Path, people: People) -> Path:
-    """The features of `people` as learn-to-cluster's .bin: raw float32, no JSON beside it."""
-    path = tmp_path / "people.bin"
-    people.rows.astype("<f4").tofile(path)
-    return path
 
 
 @pytest.fixture(scope="session")

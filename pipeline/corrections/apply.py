@@ -1,4 +1,4 @@
-"""Corrections applied: from clusters to clusters in which all that was said holds."""
+"""Corrections applied: from clusters to clusters in which every correction holds."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from pipeline.files.corrections import Corrections, Person
 def apply_corrections(labels: np.ndarray, corrections: Corrections) -> np.ndarray:
     """Clusters in which every correction holds, numbered from 0.
 
-    `labels` int64 (N,) are clusters numbered from 0, -1 for rows in none, which stay there; images said
-    to show no face go there. The cluster that holds most of a part of a person joins that person with
+    `labels` int64 (N,) are clusters numbered from 0, -1 for rows in none, which stay -1; images said
+    to show no face become -1. The cluster that holds most of a part of a person joins that person with
     all its faces; other faces of the person come alone. Where faces must part, those leave together
-    that are of no person that was spoken of; where neither are, the fewer. The page follows the same
+    that belong to no person in the corrections; failing that, the smaller part. The page follows the same
     rules (corrections.js).
     """
     labels = labels.copy()
@@ -44,7 +44,7 @@ def apply_corrections(labels: np.ndarray, corrections: Corrections) -> np.ndarra
 
 
 def leaving(near: np.ndarray, far: np.ndarray, of_person: np.ndarray) -> np.ndarray:
-    """Of faces that must part: those of no person that was spoken of, else the fewer."""
+    """Of faces that must part, those that leave: of no person in the corrections, else the smaller part."""
     if of_person[near].any():
         return far
     if of_person[far].any():
@@ -75,8 +75,8 @@ def people_together(
 ) -> list[Together]:
     """Each person with the clusters that hold most of each part; those who claim the same one join.
 
-    They do not where they have two names or are said to be apart: then who has most faces in it takes
-    it. Nobody takes a cluster in which more faces are said to be somebody else than are the person.
+    Unless they have two names or are said to be apart: then the one with most faces in it takes the cluster.
+    Nobody takes a cluster with more faces that are said to be somebody else than faces of the person.
     """
     sizes = np.bincount(labels[labels >= 0])
     claims = []
@@ -105,7 +105,7 @@ def people_together(
 def may_join(
     one: Together, other: Together, people: list[Person], rows: list[np.ndarray], foes: list[np.ndarray]
 ) -> bool:
-    """Whether nothing that was said keeps the people of both apart."""
+    """Whether no correction keeps the people of both apart."""
     names = {people[person].name for person in one.people + other.people} - {None}
     return len(names) < 2 and not any(
         np.isin(foes[a], rows[b]).any() for a in one.people for b in other.people

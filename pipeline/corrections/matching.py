@@ -1,7 +1,7 @@
 """Faces of a corrections file found again among the rows of a feature file.
 
-Images are known again by a sketch of their features and by name, so that a list may grow or be sorted
-anew.
+Images are recognized by a sketch of their features and by name, so that a list may grow or change its
+order.
 """
 
 from typing import Any
@@ -14,11 +14,11 @@ from pipeline.files.corrections import SKETCH, SavedCorrections
 from pipeline.files.features import Features
 from pipeline.rows import unit_blocks, unit_rows
 
-STEPS = 32  # of a sketch's number, to one standard deviation of it among random rows
-SAME_SKETCH = 3  # most steps between sketches of one image whose feature was computed twice
-# Of the distance between the sketches of two images: below it, images of one name are one image saved anew.
-# Faces of LFW saved as JPEG of quality 40, shrunk by a third, turned by 3 degrees or shifted by 2 pixels move
-# by a third of that distance at most (99 of 100).
+STEPS = 32  # of a sketch's numbers in one standard deviation of them among random rows
+SAME_SKETCH = 3  # largest difference of two sketches of one image whose feature was computed twice
+# As a share of the usual distance between the sketches of two images: below it, images of the same name are
+# one image that was saved again. Faces of LFW saved as JPEG of quality 40, shrunk by a third, turned by 3
+# degrees or shifted by 2 pixels move by at most a third of that distance (99 of 100).
 SAVED_ANEW = 0.5
 NETWORK = ("model", "weights_sha256", "crop")
 
@@ -26,8 +26,8 @@ NETWORK = ("model", "weights_sha256", "crop")
 def sketch_rows(rows: np.ndarray) -> np.ndarray:
     """Sketches of features, float32 (M, D), none of them zeros; int8 (M, SKETCH).
 
-    The first terms of the cosine transform of the row scaled to length one. Where one image's feature
-    is computed on another machine they move a step or two, from image to image much more.
+    The first terms of the cosine transform of the row scaled to length one. When the feature of
+    an image is computed on another machine they move by a step or two; those of two images differ far more.
     """
     unit = unit_rows(rows, np.ones(len(rows), bool))
     terms = dct(unit, norm="ortho")[:, :SKETCH] * (STEPS * np.sqrt(unit.shape[1]))
@@ -37,7 +37,7 @@ def sketch_rows(rows: np.ndarray) -> np.ndarray:
 
 
 def network_of(features: Features) -> dict[str, Any]:
-    """What tells features of one network from those of another."""
+    """What distinguishes features of one network from those of another."""
     return {name: features.meta.get(name) for name in NETWORK} | {"dim": features.rows.shape[1]}
 
 
@@ -45,8 +45,8 @@ def find_faces(saved: SavedCorrections, features: Features, names: list[str] | N
     """The row of each face of the file, int64 (F,), -1 where its image is not among the rows.
 
     `names` are those of the file list, where it is known. With features of the same network the
-    sketch decides: the row of the same name whose feature is plausibly that of the same image, saved anew
-    perhaps; else any row with the same sketch. With another network's features names alone can tell.
+    sketch decides: the row of the same name whose feature is plausibly that of the same image, perhaps saved
+    again; else any row with the same sketch. With features of another network only names can tell.
     """
     row_of_name = {name: row for row, name in reversed(list(enumerate(names or [])))}
     same_place = saved.rows < len(features.rows)

@@ -2,8 +2,8 @@
 
 Three things are said: that faces are one person, who may have a name or be hidden (they stay together);
 that some faces are not the person of some others (they stay apart); and that an image shows no face (it
-stands in no cluster). Images are known again by a sketch of their features and by name, so that a list
-may grow or be sorted anew.
+belongs to no cluster). Images are recognized by a sketch of their features and by name, so that a list
+may grow or change its order.
 """
 
 from pathlib import Path
@@ -35,8 +35,8 @@ def save_corrections(
 
 
 def corrections_kept(path: Path, found: dict[str, Any]) -> Path | None:
-    """The file of the corrections that the clusters `path`, whose JSON is `found`, were made with, where it
-    is as it was."""
+    """The file of the corrections that the clusters `path`, whose JSON is `found`, were made with, if it is
+    unchanged."""
     if not found.get("corrections_sha256"):
         return None
     kept = Path(str(found.get("corrections")))
@@ -47,7 +47,7 @@ def corrections_kept(path: Path, found: dict[str, Any]) -> Path | None:
 
 
 def load_corrections(path: Path | None, features: Features, names: list[str] | None) -> Corrections:
-    """What the corrections file says of these features, nothing where there is none.
+    """The corrections in a file, for these features; none where there is no file.
 
     Says on stderr how many of its images have changed and how many are not among the rows, and where only
     names could tell; otherwise as `corrections_of`.
@@ -81,7 +81,7 @@ def load_corrections(path: Path | None, features: Features, names: list[str] | N
 def corrections_of(
     saved: SavedCorrections, features: Features, names: list[str] | None
 ) -> tuple[Corrections, list[str]]:
-    """What a corrections file says of these features, and what the faces are called that they lack.
+    """The corrections in a file, for these features, and the names of the faces that are not among them.
 
     `names` are those of the file list, if known. Raises `InputError` where the file contradicts itself,
     none of its faces is among the rows, or only names could tell and are not known.
@@ -159,7 +159,7 @@ def refuse_contradictions(said: Corrections, called: dict[int, str], saved: Save
     owner = {row: number for number, person in enumerate(said.people) for row in person.rows.tolist()}
     remedy = "decide in the report, and save the corrections again"
     for one, other in said.apart:
-        # A face that is of no person stands for itself.
+        # A face of no person counts as a person of its own.
         first = {owner.get(row, (row,)): row for row in other.tolist()}
         for row in one.tolist():
             if (same := first.get(owner.get(row, (row,)))) is not None:

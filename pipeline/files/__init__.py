@@ -1,1 +1,1 @@
-"""Every file format, a module each, reader beside writer; and how files are written and locked."""
+"""A module for each file format, reader beside writer; and how files are written and locked."""

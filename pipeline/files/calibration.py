@@ -1,5 +1,5 @@
-"""What is known of where strangers stand for a network: read from the manifest of another set's proposals,
-from the JSON beside features, and for known networks from `weights/calibration.json`.
+"""Calibrations on disk: in the manifest of a set's proposals, in the JSON beside features, and for known
+networks in `weights/calibration.json`.
 
 A calibration on disk is an object with `middle`, `spread` and `upper`.
 """
@@ -19,12 +19,12 @@ KNOWN = Path(__file__).resolve().parents[2] / "weights" / "calibration.json"
 
 
 def calibration_json(calibration: Calibration) -> dict[str, float]:
-    """The calibration as it stands on disk."""
+    """The calibration as a JSON object."""
     return asdict(calibration)
 
 
 def calibration_from(values: Any) -> Calibration | None:
-    """The calibration that a JSON object says, None where it says none that is sound."""
+    """The calibration in a JSON object, None where there is no valid one."""
     if not isinstance(values, dict):
         return None
     try:
@@ -53,7 +53,7 @@ def read_calibration(path: Path, weights_sha256: str | None) -> Calibration:
 
 
 def known_calibration(weights_sha256: str, crop: str) -> Calibration | None:
-    """What is known of a face network, by the SHA-256 of its weights, with faces cropped so, if anything."""
+    """The calibration of a face network, by the SHA-256 of its weights, for this crop; None where unknown."""
     networks = read_json(KNOWN, "git checkout weights").get("networks")
     for network in networks if isinstance(networks, list) else []:
         if network.get("weights_sha256") == weights_sha256 and crop in network.get("crops", ()):

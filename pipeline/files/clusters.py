@@ -1,4 +1,4 @@
-"""`clusters.txt` and `clusters.json`: one person a line, and what is predicted of each."""
+"""`clusters.txt` and `clusters.json`: one person per line, and what is predicted of each."""
 
 from pathlib import Path
 from typing import Any
@@ -33,15 +33,14 @@ def write_clusters(
     names: dict[int, str] | None = None,
     hidden: list[int] | None = None,
 ) -> None:
-    """Write canonical groups, a cluster a line, and the JSON beside them, both or neither.
+    """Write canonical groups, one cluster per line, and the JSON beside them, both or neither.
 
     Ids are ascending and separated by one space. `predicted_iou` is float (G,); `made_from` are
     digests of what the clusters were made from, by name; that of the clusters' own file is added.
-    `names` are those of the people who have one, by number, `hidden` the numbers of those whom nobody
-    wants to see.
+    `names` are those of the people who have one, by number; `hidden` are the numbers of hidden people.
     """
     members, offsets = groups.members.tolist(), groups.offsets.tolist()
-    # The JSON gets its name first: clusters without it would be taken for somebody else's.
+    # The JSON gets its name first: clusters without it would be taken for another tool's.
     with whole_file(path) as part, whole_file(path.with_suffix(".json")) as json_part:
         with open(part, "w", encoding="ascii", newline="\n") as file:
             for start, end in zip(offsets, offsets[1:], strict=False):
@@ -54,7 +53,7 @@ def write_clusters(
 
 
 def read_clusters(path: Path, count: int | None = None, whose: Path | str = "") -> Groups:
-    """Read a `clusters.txt`; no id may stand twice.
+    """Read a `clusters.txt`; no id may occur twice.
 
     With `count`, every id must be below it: the number of rows of the file `whose`.
     """
@@ -64,7 +63,7 @@ def read_clusters(path: Path, count: int | None = None, whose: Path | str = "") 
     except (ValueError, OverflowError):
         number = next(i for i, line in enumerate(lines, 1) if not all(map(is_int64, line.split())))
         raise InputError(
-            f"{path}: line {number} holds something other than row ids: a cluster a line"
+            f"{path}: line {number} holds something other than row ids: one cluster per line"
         ) from None
     if not rows or not all(map(len, rows)):
         number = 1 + next((i for i, row in enumerate(rows) if not len(row)), 0)
@@ -111,7 +110,7 @@ def read_cluster_json(clusters_path: Path) -> dict[str, Any] | None:
 
 
 def is_name(value: Any) -> bool:
-    """Whether it can be the name of a person, or None."""
+    """Whether this is a possible name of a person, or None."""
     return value is None or (isinstance(value, str) and bool(value.strip()))
 
 

@@ -1,4 +1,4 @@
-"""`corrections.json`: what a user said in the report, with each face as it can be known again."""
+"""`corrections.json`: what a user said in the report, with what identifies each face in later runs."""
 
 import base64
 from collections.abc import Callable
@@ -14,15 +14,15 @@ import numpy as np
 from pipeline.files.clusters import is_name
 from pipeline.files.json_object import is_text, optional, read_json
 
-FORMAT = 2  # 1 knew neither pairs of people nor hidden people nor images that show no face
-SKETCH = 12  # numbers, one byte each, by which a feature is known again
+FORMAT = 2  # format 1 had no pairs of people, hidden people or images that show no face
+SKETCH = 12  # numbers, one byte each, by which a feature is recognized
 
 
 @dataclass(frozen=True)
 class Person:
     """Faces said to be one person: `parts` are int64 rows, each those of a cluster as it was shown.
 
-    Nobody wants to see or to export a person who is `hidden`.
+    A `hidden` person is neither shown nor exported.
     """
 
     name: str | None
@@ -59,7 +59,7 @@ class Corrections:
         )
 
     def renumbered(self, number_of: Callable[[np.ndarray], np.ndarray]) -> "Corrections":
-        """The same of other numbers; rows whose new number is negative are left out."""
+        """The corrections with rows renumbered; rows whose new number is negative are left out."""
 
         def new(rows: np.ndarray) -> np.ndarray:
             numbers = number_of(rows)
@@ -82,7 +82,7 @@ class SavedCorrections:
     """What the report saved: `said` of faces by the row they had then.
 
     `network` says what made their features; `rows` int64 (F,), `names` and `sketches` int8 (F, SKETCH)
-    are the faces spoken of.
+    describe the faces.
     """
 
     path: Path

@@ -1,7 +1,7 @@
 """`faces.json`: the photos of an alignment run and the faces in each; and the journal it grows from.
 
-`NAME.json` is a JSON object with a photo a line: `photos` are entries as `is_entry` wants them. The
-journal has the same entries, a line each as photos are done, behind a line that says what run it is of.
+`NAME.json` is a JSON object with one photo per line: `photos` are entries as `is_entry` wants them. The
+journal has the same entries, one line per photo as photos are done, after a line that describes the run.
 Crops lie in the folder `NAME`, and `NAME.txt` is their file list, in the order of the entries.
 """
 
@@ -52,7 +52,7 @@ def crop_names(entries: list[Entry]) -> list[str]:
 
 
 def write_faces(folder: Path, head: dict[str, Any], entries: list[Entry]) -> None:
-    """Write what is said of the run and of each photo, a photo a line, and then the list of the crops."""
+    """Write the run's own fields and the entries, one photo per line, and then the list of the crops."""
     first = json.dumps({"format": FACES_FORMAT} | head, indent=1)
     lines = ",\n".join(map(json.dumps, entries))  # in ASCII: bytes of a path that are no text as well
     with whole_file(beside(folder, ".json")) as part:
@@ -101,7 +101,7 @@ def faces_of_crops(filelist: Path) -> dict[str, PhotoFace]:
 
 
 def is_entry(value: Any) -> bool:
-    """Whether this can stand for a photo: its path, and its size with its faces or a reason for none."""
+    """Whether this is a valid entry of a photo: its path, and its size and faces or the reason for none."""
     if not isinstance(value, dict) or not isinstance(value.get("photo"), str):
         return False
     if "faces" not in value:
@@ -130,7 +130,7 @@ def _are_numbers(value: Any, count: int) -> bool:
 
 
 def read_journal(path: Path) -> tuple[dict[str, Any], list[Entry]]:
-    """What run a journal is of, and its entries up to the first line that is not whole."""
+    """The run that a journal is of, and its entries up to the first incomplete line."""
     if not path.is_file():
         return {}, []
     values: list[Any] = []
@@ -149,7 +149,7 @@ def read_journal(path: Path) -> tuple[dict[str, Any], list[Entry]]:
 def open_journal(
     folder: Path, run: dict[str, Any], known: Iterable[Entry]
 ) -> Iterator[Callable[[Entry], None]]:
-    """Begin the journal of a run with what is known of its photos; yields a function that adds an entry.
+    """Begin the journal of a run with the entries known so far; yields a function that adds an entry.
 
     It stays, with the crops at `part_path(folder)`, for a run to go on with.
     """
@@ -166,7 +166,7 @@ def open_journal(
 
 
 def drop_journal(folder: Path) -> None:
-    """Forget what a run has done that was stopped, or that has come to its end."""
+    """Remove the journal of a stopped or a finished run."""
     journal_path(folder).unlink(missing_ok=True)
     remove_folder(part_path(folder))
 

@@ -1,4 +1,4 @@
-"""`feature.bin` and `feature.json`: one feature a row, and what is known of them. `.npy` is read as well."""
+"""`feature.bin` and `feature.json`: one feature per row, and what describes them. `.npy` is read as well."""
 
 import hashlib
 import os
@@ -19,14 +19,14 @@ from pipeline.rows import Numbering, blocks
 FEATURE_DTYPE = np.dtype("<f4")
 SCAN_ROWS = 65536
 COMMAND = "sh run_preprocess.sh FILELIST"
-# Of a row's magnitudes the sum. Beyond, it is no feature: float64 and integers read as float32 look so.
+# Bounds of the sum of a row's magnitudes: float64 or integers read as float32 lie beyond them.
 SMALLEST_ROW, LARGEST_ROW = 1e-30, 1e30
 SAMPLE_ROWS = 1000
-MOST = 0.5  # of the rows: so many are not odd by accident
+MOST = 0.5  # share of odd rows that is no accident
 TEXT_BYTES = string.printable.encode()
-# Median over largest magnitude of a row. Of features of any network it is above 0.01, of float16 read as
-# float32 below 1e-6: there, the upper of two values becomes the exponent.
-LEAST_MEDIAN = 1e-4
+# Median magnitude of a row over its largest one: above 0.01 for features of any network, below 1e-6 for
+# float16 read as float32, where the upper of two values becomes the exponent.
+MIN_MEDIAN = 1e-4
 # How a file of another kind begins, its name, and the expression that reads it.
 OTHER_KINDS = (
     (b"PK\x03\x04", ".npz or another zip archive", "numpy.load('{0}')['NAME']"),
@@ -46,9 +46,9 @@ OTHER_KINDS = (
 class Features:
     """`feature.bin` opened for reading.
 
-    `rows` is a read-only memory map (N, D) of float32, or as a `.npy` file has them of float16 or float64:
-    what takes rows from it makes them float32. Usable is every row that is not all zeros, the
-    mark of an image that could not be read. `digest` is the SHA-256 of the file, `meta` is
+    `rows` is a read-only memory map (N, D) of float32, or of a `.npy` file's float16 or float64, which
+    readers convert to float32. A row is usable unless it is all zeros, the mark of an image that could not
+    be read. `digest` is the SHA-256 of the file, `meta` is
     `feature.json`, or empty.
     """
 
@@ -154,7 +154,7 @@ def _open_npy(path: Path, dim: int | None) -> np.ndarray:
     rows = open_array(path, "numpy.save(FILE, ARRAY)")
     if rows.ndim != 2 or rows.dtype.kind != "f" or rows.dtype.itemsize > 8 or not rows.size:
         raise InputError(
-            f"{path}: is {rows.dtype} {rows.shape}: give float16, float32 or float64 with a face a row"
+            f"{path}: is {rows.dtype} {rows.shape}: give float16, float32 or float64 with one face per row"
         )
     if dim is not None and rows.shape[1] != dim:
         raise InputError(f"{path}: its rows are of {rows.shape[1]} values, not {dim}: leave --dim out")
@@ -179,7 +179,7 @@ def _refuse_other_kinds(path: Path) -> None:
 
 
 def is_unreadable_list(value: Any) -> bool:
-    """Whether this can stand as `unreadable` in `feature.json`: a row, its path and the reason, each."""
+    """Whether this is a valid `unreadable` of `feature.json`: entries of a row, its path and the reason."""
     return list_of(
         lambda entry: (
             isinstance(entry, dict)
@@ -226,13 +226,13 @@ def _scan(path: Path, rows: np.ndarray) -> tuple[np.ndarray, str]:
                     f"{path}: row {row} holds NaN or Inf: make that feature again or set its row to zeros"
                 )
             raise InputError(_no_features(path, rows, f"row {row} holds {_largest(values):.0e}"))
-        if part.start == 0 and _spread(block[:SAMPLE_ROWS]) < LEAST_MEDIAN:
+        if part.start == 0 and _spread(block[:SAMPLE_ROWS]) < MIN_MEDIAN:
             raise InputError(_no_features(path, rows, "in most rows, most values are nearly none"))
     return usable, digest.hexdigest()
 
 
 def _spread(rows: np.ndarray) -> float:
-    """Median over largest magnitude, of the values that are not 0 in a row; the middle row's."""
+    """Median magnitude over the largest one, among the nonzero values of a row; the median over rows."""
     shares = [np.median(row[row > 0]) / row.max() for row in np.abs(rows) if row.any()]
     return float(np.median(shares)) if shares else 1.0
 
@@ -242,7 +242,7 @@ def _largest(values: np.ndarray) -> float:
 
 
 def _no_features(path: Path, rows: np.ndarray, what: str) -> str:
-    """What to say of values that cannot be those of features."""
+    """The line for values that cannot be features."""
     if rows.dtype != FEATURE_DTYPE:
         return f"{path}: {what}, as no feature does: make the file again"
     return (

@@ -1,4 +1,4 @@
-"""File lists: the text file that names one image a line, whose order the rows of all files follow."""
+"""File lists: the text file that names one image per line, whose order the rows of all files follow."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ from pipeline.files.text import decode_text, read_text_bytes
 
 @dataclass(frozen=True)
 class FileList:
-    """The images of a list: `names` as written, `paths` where they are, in the same order; `sha256` is of the
+    """The images of a list: `names` as written and `paths` on disk, in the same order; `sha256` is of the
     bytes that were read."""
 
     path: Path
@@ -46,7 +46,7 @@ def read_filelist(path: Path) -> FileList:
     lines = decode_text(path, data, ends).split(ends)
     names = [name for line in lines if (name := line if ends == "\0" else line.removesuffix("\r")).strip()]
     if not names:
-        raise InputError(f"{path}: names no image: write the path of one face crop a line")
+        raise InputError(f"{path}: names no image: write the path of one face crop per line")
     # Names on disk are bytes, UTF-8 as in the list whatever the locale says.
     paths = [_locate(path.parent, os.fsdecode(name.encode())) for name in names]
     return FileList(path, names, paths, hashlib.sha256(data).hexdigest())
@@ -98,7 +98,7 @@ def known_names(meta: dict[str, Any]) -> list[str] | None:
 
 
 def _locate(folder: Path, name: str) -> Path:
-    """Where the image of a name is: as it is written, else as it may be meant, else where it is missed."""
+    """The path of a named image: as written, else as it may be meant, else where it is missing."""
     for written in (name, *_meant(name)):
         for place in (folder / written, Path(written)):
             # Not Path.exists(): it raises for a name that is too long, or a folder that may not be entered.
@@ -108,7 +108,7 @@ def _locate(folder: Path, name: str) -> Path:
 
 
 def _meant(name: str) -> Iterator[str]:
-    """What a name that no file has may stand for: other Unicode forms, and what is written around names."""
+    """What the name of no file may mean: other Unicode forms, or a name with something written around it."""
     bare = name.strip().strip("\"'")
     yield from (unicodedata.normalize(form, bare) for form in ("NFC", "NFD"))
     if bare.startswith("file://"):

@@ -1,4 +1,4 @@
-"""`feature.images`: which image each row of a feature file was made from, so that it is known again.
+"""`feature.images`: which image each row of a feature file was made from, so that later runs recognize it.
 
 A record of 48 bytes for each row, little-endian, in the order of the rows: a digest of the image's path, its
 size and time of change, a digest of its content, and what makes it doubtful (the bits of
@@ -44,12 +44,12 @@ def look_at_images(paths: list[Path]) -> np.ndarray:
         except (FileNotFoundError, NotADirectoryError):
             records[row]["size"] = ABSENT
         except (OSError, ValueError):
-            pass  # who reads it will say why it cannot be read
+            pass  # reading it reports why it cannot be read
     return records
 
 
 def content_of(data: bytes) -> tuple[int, int]:
-    """The digest of an image's bytes as a record holds it, never zeros."""
+    """The digest of an image's bytes as a record holds it, never zero."""
     digest = hashlib.blake2b(data, digest_size=16).digest()
     return int.from_bytes(digest[:8], "little") | 1, int.from_bytes(digest[8:], "little")
 

@@ -1,6 +1,6 @@
-"""A feature file in the making: rows and the images they come from on disk, and a journal of what is whole.
+"""A feature file in progress: rows and the images they come from, and a journal of what is complete.
 
-The journal is lines of JSON beside the part files: first what run it is of, then one line for each piece
+The journal is lines of JSON beside the part files: first one that describes the run, then one for each piece
 of rows, with its digest and the images that could not be read. A killed run goes on after the last piece
 whose bytes are as its line says, so nothing depends on the order in which the system writes to disk.
 Rows of a stopped run whose list has changed are set aside, for the next run to take what it can use.
@@ -25,8 +25,8 @@ from pipeline.files.atomic import flush_to_disk, own_path, part_path, refuse_irr
 from pipeline.files.features import FEATURE_DTYPE, is_unreadable_list
 from pipeline.files.image_records import ABSENT, RECORD, image_records_path
 
-MAX_ROWS = 1 << 31  # rows are numbered by int32
-FLUSH_SECONDS = 5.0  # of work that a power cut may cost
+MAX_ROWS = 1 << 31  # rows are numbered with int32
+FLUSH_SECONDS = 5.0  # the work that a power cut may cost
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class FeatureJournal:
         return held, np.concatenate(records)
 
     def _set_aside(self, records: np.ndarray) -> None:
-        """Give what a stopped run has made names of its own, whole rows alone."""
+        """Rename what a stopped run has made, complete rows only."""
         number = 1 + max((number_of_aside(path) for path in rows_set_aside(self.path)), default=0)
         rows = own_path(self.path, f"stopped-{number}")
         records.tofile(records_of_aside(rows))
@@ -208,7 +208,7 @@ def records_of_aside(rows: Path) -> Path:
 
 
 def drop_journal(path: Path) -> None:
-    """Forget what stopped runs for `path` had done."""
+    """Remove what stopped runs for `path` had done."""
     for place in rows_set_aside(path):
         records_of_aside(place).unlink(missing_ok=True)
         place.unlink(missing_ok=True)
@@ -217,8 +217,8 @@ def drop_journal(path: Path) -> None:
 
 
 def read_journal(path: Path, count: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What run a journal is of, and its pieces of at most `count` rows, up to the first line that is
-    not whole."""
+    """The run that a journal is of, and its pieces of at most `count` rows, up to the first
+    incomplete line."""
     if not path.is_file():
         return {}, []
     entries: list[dict[str, Any]] = []

@@ -29,7 +29,7 @@ def read_json(path: Path, made_by: str) -> dict[str, Any]:
 
 
 def check_fields(path: Path, value: dict[str, Any], made_by: str, **checks: Check) -> None:
-    """Raise `InputError` naming the first field of the object, read from `path`, that is not sound."""
+    """Raise `InputError` naming the first invalid field of the object, which was read from `path`."""
     for name, is_sound in checks.items():
         if not is_sound(value.get(name)):
             what = "damaged" if name in value else "missing"
@@ -37,27 +37,27 @@ def check_fields(path: Path, value: dict[str, Any], made_by: str, **checks: Chec
 
 
 def is_count(value: Any) -> bool:
-    """Whether it is a whole number that a size of something may be."""
+    """Whether this is an integer that may be a size."""
     return type(value) is int and 0 <= value < 1 << 48
 
 
 def is_finite(value: Any) -> bool:
-    """Whether it is a number, neither NaN nor infinite."""
+    """Whether this is a finite number."""
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def is_text(value: Any) -> bool:
-    """Whether it is a string."""
+    """Whether this is a string."""
     return isinstance(value, str)
 
 
 def list_of(is_sound: Check) -> Check:
-    """Whether something is a list of what is sound each."""
+    """A check for lists whose every item passes the given check."""
     return lambda value: isinstance(value, list) and all(map(is_sound, value))
 
 
 def optional(is_sound: Check) -> Check:
-    """Whether something is sound or not there."""
+    """A check for values that pass the given check or are None."""
     return lambda value: value is None or is_sound(value)
 
 

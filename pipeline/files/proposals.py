@@ -43,7 +43,7 @@ SUPER_VERTEX_FILES = ("manifest.json", "neighbors.npy", "similarities.npy", "sta
 class Round:
     """The proposals that one hierarchy forms at one threshold.
 
-    `proposals`, of the rows that stand by number, are those that no earlier round has; `repeats` int64
+    `proposals`, of rows of the graph by number, are those that no earlier round has; `repeats` int64
     are the numbers, counted over all rounds, of proposals of earlier rounds that this round forms as well.
     """
 
@@ -58,10 +58,10 @@ class SuperVertex:
     """`super_vertex/` opened for reading.
 
     `neighbors` int32 and `similarities` float32 (cosines) are memory maps (N, k), best first, -1 and
-    0 where there is no neighbor. `stands_for` int32 (N,) is for each row the row that stands for it in the
-    affinity graph, mostly its own: of copies of a picture one stands for all, and only such rows are
-    neighbors and members of proposals; -1 for a row that could not be read. `numbering` is of the rows
-    that stand. Proposal p is the p-th counted over `rounds`.
+    0 where there is no neighbor. `stands_for` int32 (N,) is the row that represents each row in the affinity
+    graph, usually itself: one of the copies of a picture represents all, and only such rows are neighbors
+    and members of proposals; -1 for a row that could not be read. `numbering` numbers the representing
+    rows. Proposal p is the p-th counted over `rounds`.
     """
 
     path: Path
@@ -99,7 +99,7 @@ def write_rounds(
     numbering: Numbering,
     stands_for: np.ndarray,
 ) -> None:
-    """Write which rows stand, and their rounds, into a folder that has its graph, and then the manifest.
+    """Write the representing rows and the rounds into a folder that has its graph, and then the manifest.
 
     `manifest` must hold `count`, `k`, `features_sha256` and `calibration`; the rounds are added to it.
     """
@@ -213,7 +213,7 @@ def _check_digest(folder: Path, name: str, digest: str, digests: dict[str, str])
 
 
 def _numbering_of(path: Path, stands_for: np.ndarray, usable: np.ndarray) -> Numbering:
-    """The rows that stand; each usable row must have one that does, and no other row any."""
+    """The representing rows; each usable row must have one, and no other row may."""
     standing = usable & (stands_for == np.arange(len(usable)))
     sound = stands_for.min(initial=0) >= -1 and stands_for.max(initial=0) < len(usable)
     if not sound or not ((stands_for >= 0) == usable).all() or not standing[stands_for[usable]].all():

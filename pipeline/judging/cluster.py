@@ -36,7 +36,7 @@ def score_here(graph: Graph, chunks: Iterable[Groups], predict_iou: Predict) -> 
 
 
 def graph_of(features: Features, super_vertex: SuperVertex, numbering: Numbering) -> Graph:
-    """The affinity graph measured, of the rows that stand or of all that could be read."""
+    """The affinity graph, measured, among the rows of `numbering`."""
     neighbors, cosines = graph_of_usable_rows(super_vertex.neighbors, super_vertex.similarities, numbering)
     calibration = Calibration(**super_vertex.manifest["calibration"])
     return measured_graph(UnitRows(features.rows, numbering), neighbors, cosines, calibration)
@@ -65,7 +65,7 @@ def choose_clusters(
 ) -> np.ndarray:
     """Choose among the proposals, in one way of SELECTIONS; int64 (N,), numbered from 0.
 
-    `score` says where they are scored.
+    `score` computes the scores, here or on a cluster.
     """
     if len(graph.unit) < 2:
         return np.zeros(len(graph.unit), np.int64)

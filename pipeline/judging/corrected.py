@@ -1,4 +1,4 @@
-"""People in whom all that was said holds, and faces taken out placed anew."""
+"""People in whom all corrections hold; faces that were taken out find another person."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from pipeline.judging.doubts import chances, judge_pairs, near_pairs
 from pipeline.judging.measures import Graph
 from pipeline.judging.membership import attach_faces
 
-LIKELY = 0.5  # chance of being one person from which those who left join somebody
+LIKELY = 0.5  # least chance of being one person at which faces that left somebody join another person
 
 
 def correct_people(
@@ -24,8 +24,8 @@ def correct_people(
     """
     corrected = apply_corrections(people, corrections)
     no_face = corrected < 0
-    corrected[no_face] = corrected.max(initial=-1) + 1 + np.arange(no_face.sum())  # each alone meanwhile
-    settled = no_face.copy()  # what was said of these says where they are
+    corrected[no_face] = corrected.max(initial=-1) + 1 + np.arange(no_face.sum())  # each alone for now
+    settled = no_face.copy()  # corrections say where these are
     for person in corrections.people:
         settled[person.rows] = True
     left = (np.bincount(corrected)[corrected] < np.bincount(people)[people]) & ~settled
@@ -54,9 +54,9 @@ def correct_people(
 def join_likely(
     graph: Graph, labels: np.ndarray, left: np.ndarray, corrections: Corrections, predict_iou: Predict
 ) -> np.ndarray:
-    """Join clusters of faces that `left`, bool (N,), with those that they likely are one person with.
+    """Join clusters of faces that `left`, bool (N,), to the clusters that are likely the same person.
 
-    `labels` int64 (N,) are numbered from 0. The likeliest join first, each cluster once.
+    `labels` int64 (N,) are numbered from 0. The likeliest pairs join first, each cluster once.
     """
     groups = groups_from_labels(labels)
     movable = np.logical_and.reduceat(left[groups.members], groups.offsets[:-1])

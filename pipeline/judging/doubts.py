@@ -1,8 +1,8 @@
 """What is doubtful in clusters: which two might be one person, and which one might be two.
 
-Two clusters, and the two sides of a cut through one, are judged alike: by how similar the best pairs of
-faces between them are, and by whether GCN-D predicts the union to be nearer to a person than its sides.
-Similarities are calibrated: standard deviations above strangers.
+Two clusters, and the two sides of a cut through one, are judged in the same way: by how similar the best
+pairs of faces between them are, and by whether GCN-D predicts a higher IoU for the union than for its sides.
+Similarities are calibrated: standard deviations above impostor pairs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,14 +17,14 @@ from pipeline.judging.cluster import Predict, score_groups
 from pipeline.judging.measures import Graph, similarity_to_rest
 from pipeline.rows import slices
 
-OUTSIDERS = 10  # of a face's neighbors outside its cluster, the nearest this many are looked at
-BEST = 3  # pairs of faces that speak for two sides
-NEAR = 5  # nearest other clusters of each that are judged
-CUTS = 8  # cuts of a cluster that are judged, the highest of its tree
-TREE_FACES = 2000  # of a larger cluster, the tree is of a sample of this many
-SIDE_ROWS = 1024  # of a side, compared with the other at once
+OUTSIDERS = 10  # nearest neighbors outside a face's cluster that are looked at
+BEST = 3  # most similar pairs of faces whose mean is the evidence for two sides
+NEAR = 5  # nearest other clusters judged for each cluster
+CUTS = 8  # highest cuts of a cluster's tree that are judged
+TREE_FACES = 2000  # the tree of a larger cluster is of a sample of this many
+SIDE_ROWS = 1024  # rows of a side compared with the other at once
 # The chance that two sides are one person: a logistic regression on the pairs and cuts of lfw/train in
-# both networks' features, made anew by benchmarks/corrections.py --fit.
+# both networks' features; benchmarks/corrections.py --fit computes it again.
 OF_BEST, OF_GAIN, OF_TOGETHER, OF_NOTHING = 8.14, 3.51, 3.46, -9.23
 
 
@@ -62,7 +62,7 @@ def find_doubts(graph: Graph, groups: Groups, predict_iou: Predict) -> Doubts:
 def chances(evidence: np.ndarray, together: bool) -> np.ndarray:
     """The chance that two sides are one person, float32 (P,), by `evidence` (P, 2) of `judge_sides`.
 
-    `together` are sides that stand in one cluster, which speaks for them.
+    `together` says that both sides are in one cluster, which is evidence for one person.
     """
     logit = evidence @ [OF_BEST, OF_GAIN] + OF_TOGETHER * together + OF_NOTHING
     return (1 / (1 + np.exp(-logit))).astype(np.float32)
@@ -96,8 +96,8 @@ def judge_pairs(graph: Graph, groups: Groups, pairs: np.ndarray, predict_iou: Pr
 def linked_pairs(graph: Graph, groups: Groups) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of groups some of whose faces are neighbors: int64 (P, 2), the lower number first.
 
-    With them the mean similarity of their best BEST pairs of faces, float32 (P,), as far as those are
-    among the neighbors.
+    Also the mean similarity of their BEST most similar pairs of faces, float32 (P,), as far as those are
+    neighbors.
     """
     owner = labels_from_groups(groups, len(graph.unit))
     found = []
@@ -176,7 +176,7 @@ def cut_cluster(graph: Graph, rows: np.ndarray) -> tuple[np.ndarray, list[tuple[
     np.fill_diagonal(distance, 0)
     tree = linkage(squareform(distance, checks=False), "average")
     place = np.argsort(leaves_list(tree))
-    if step > 1:  # the others stand beside the face of the sample that they are most similar to
+    if step > 1:  # the others go beside the most similar face of the sample
         like = [(graph.unit[rows[part]] @ unit.T).argmax(1) for part in slices(len(rows))]
         place = place[np.concatenate(like)]
     order = np.argsort(place, kind="stable")
@@ -210,12 +210,11 @@ def judge_sides(
     ious: np.ndarray,
     predict_iou: Predict,
 ) -> np.ndarray:
-    """What speaks for both sides, rows int64, being one person, float32 (P, 2).
+    """Evidence that two sides, rows int64, are one person, float32 (P, 2).
 
-    First the similarity of the best pairs of faces between them, with that of two faces of one group as
-    unit (the median of groups); then how much nearer to a person GCN-D predicts the union to be than
-    the sides. `keys` say which unions may overlap: those with a number in common. `ious` (P, 2) are
-    predicted for the sides.
+    First the similarity of the best pairs of faces between them, divided by that of two faces of one group
+    (the median over groups); then the IoU that GCN-D predicts for the union less that of the sides. `keys`
+    say which unions may overlap: those with a number in common. `ious` (P, 2) are predicted for the sides.
     """
     best = np.array([best_pairs(graph, *pair) for pair in sides], np.float32) / similarity_inside(
         graph, groups

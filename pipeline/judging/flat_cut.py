@@ -73,7 +73,7 @@ def better_in_each_place(first: Solution, second: Solution) -> Solution:
     )
     place = connected_components(overlap, directed=False)[1][cluster_1]
     gain = np.bincount(place, weights=second.score - first.score)
-    second_wins = gain[place] > 1e-9
+    second_wins = gain[place] > 1e-9  # more than rounding errors of the sums
     return Solution(
         np.where(second_wins, second.chosen, first.chosen), np.where(second_wins, second.score, first.score)
     )

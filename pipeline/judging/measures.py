@@ -1,6 +1,6 @@
 """What the graph network sees of a proposal: calibrated similarities inside it and across its border.
 
-No raw coordinate of a feature enters, so one network serves features of any origin and dimension.
+No coordinate of a feature enters, so one set of weights serves features of any network and dimension.
 """
 
 import threading
@@ -56,18 +56,18 @@ CONTEXT = 7
 TENTH, LAST = 10, 80  # neighbors whose similarity is a measure; NONE where there are not so many
 PART_STEPS = 3  # of k-means with two means
 HIGHEST_OUTSIDER = NODE_MEASURES.index("similarity of the nearest outside face to the proposal")
-FACES_A_PROPOSAL = 64  # of a larger proposal, this many faces are measured
-# Bounds of what is measured and judged at once; edges are EDGES_A_NODE times the nodes at most. What
-# is read of so many faces stays in the processor's cache.
+FACES_A_PROPOSAL = 64  # a larger proposal is measured by a sample of this many faces
+# Bounds of what is measured and judged at once; there are at most EDGES_A_NODE edges per node. The rows of
+# so many faces fit into the processor's cache.
 NODES_AT_ONCE = 1 << 12
 MEMBERS_AT_ONCE = 1 << 11
 EDGES_A_NODE = 8
-NONE = -3.0  # stands for "no such face" among calibrated similarities: below what strangers reach
+NONE = -3.0  # a similarity of "no such face": one normal impostor pair in 740 is lower
 
 
 @dataclass(frozen=True)
 class Graph:
-    """The affinity graph with what is measured once a face.
+    """The affinity graph with what is measured once for each face.
 
     `unit` float32 (N, D), rows of length one; `neighbors` int32 (N, k) and `cosines` float32 (N, k),
     best first; `nearest` float32 (N,), each face's highest similarity; `in_degree` float32 (N, 2);
@@ -89,12 +89,12 @@ class Graph:
 
     @property
     def files(self) -> tuple[Rows, Rows, Rows]:
-        """What of the graph may lie in files, for `giving_back`."""
+        """The arrays of the graph that may be memory maps, for `giving_back`."""
         return self.unit, self.neighbors, self.cosines
 
 
 def measured_graph(unit: Rows, neighbors: Rows, cosines: Rows, calibration: Calibration) -> Graph:
-    """Take the measures of the affinity graph; (N, D), and (N, k) best first."""
+    """Measure the affinity graph of `unit` (N, D); `neighbors` and `cosines` are (N, k), best first."""
     k = cosines.shape[1]
     if not k:  # one face, which has no neighbor
         zeros = (np.zeros(shape, np.float32) for shape in (len(unit), (len(unit), 2), CONTEXT))
@@ -124,10 +124,10 @@ def measured_graph(unit: Rows, neighbors: Rows, cosines: Rows, calibration: Cali
 
 
 def nth(similarities: np.ndarray, place: int, count: int) -> np.ndarray:
-    """The similarity of the neighbor at a place from 1, float32 (M,), of (M, k) best first.
+    """The similarity of the neighbor at `place`, counted from 1, float32 (M,), of (M, k) best first.
 
-    NONE where a set of `count` faces has no such neighbor; the last one where k does not reach so far:
-    so a place means the same in small and large sets.
+    NONE where a set of `count` faces has no such neighbor; that of the last neighbor where k is smaller, so
+    that a place means the same in small and large sets.
     """
     if count - 1 < place:
         return np.full(len(similarities), NONE, np.float32)
@@ -158,7 +158,7 @@ class Measured:
 
 
 def bounded_chunks(sizes: np.ndarray, most: int) -> Iterator[np.ndarray]:
-    """Indices of groups in order, int64, in chunks of at most `most` faces; a larger group is alone."""
+    """Indices of groups in order, int64, in chunks of at most `most` faces, or of one larger group."""
     ends = np.cumsum(sizes)
     first = 0
     while first < len(sizes):
@@ -220,9 +220,9 @@ _lent = threading.local()
 
 @contextmanager
 def placed(members: np.ndarray, count: int) -> Iterator[np.ndarray]:
-    """Where in `members` each of `count` rows stands, -1 for nowhere, int32 (count,).
+    """Where in `members` each of `count` rows is, -1 for nowhere, int32 (count,).
 
-    Lent until the body ends: to fill as many for each chunk would take time in the square of N.
+    Lent until the body ends: filling a new array for each chunk would take time quadratic in N.
     """
     place_of_row = getattr(_lent, "place_of_row", None)
     if place_of_row is None or len(place_of_row) != count:
@@ -263,11 +263,11 @@ class Parts:
 
 
 def two_parts(graph: Graph, rows: np.ndarray, owner: np.ndarray, rest: np.ndarray) -> Parts:
-    """Cut each group in two, to see strangers that it swallowed together.
+    """Cut each group in two, to see whether it mixes two people.
 
     `rows` int64 (M,) are faces of the groups `owner` (M,), ascending, and `rest` (M,) their similarity
-    to the others. K-means on the sphere with two means, the second one at first the face that is least
-    similar to the rest.
+    to the others. K-means on the sphere with two means, the second of which
+    starts at the face that is least similar to the rest.
     """
     first = np.flatnonzero(np.diff(owner, prepend=-1))
     sizes = np.diff(first, append=len(owner))
@@ -340,7 +340,7 @@ def measure_nodes(
     third_outside = first_weight(outside & (np.arange(1, k + 1) - near.count == 3), weight)
     stranger = near.faces[np.arange(len(rows)), np.minimum(rank, k - 1)]
     stranger_to_all = np.einsum("md,md->m", graph.unit[stranger], sums[owner]) / size
-    strength = np.maximum(weight - 2, 0)
+    strength = np.maximum(weight - 2, 0)  # above 2 deviations lies one normal impostor pair in 44
     as_many = np.clip(size - 1, 1, k).astype(int)
     nodes = np.stack(
         [
@@ -390,7 +390,7 @@ def similarity_to_rest(graph: Graph, groups: Groups) -> tuple[np.ndarray, np.nda
             sums[chunk] = np.add.reduceat(unit, groups.offsets[chunk] - first)
             of_member = np.repeat(sums[chunk], groups.sizes[chunk], axis=0)
             to_all[first:last] = np.einsum("md,md->m", unit, of_member)
-        else:  # a large group alone, so that its rows are never held all at once
+        else:  # one large group, whose rows are never held all at once
             parts = [groups.members[first:last][part] for part in slices(last - first, MEMBERS_AT_ONCE)]
             sums[chunk[0]] = sum(graph.unit[part].sum(0) for part in parts)
             to_all[first:last] = np.concatenate(
@@ -402,7 +402,7 @@ def similarity_to_rest(graph: Graph, groups: Groups) -> tuple[np.ndarray, np.nda
 
 
 def spread_sample(rest: np.ndarray, groups: Groups) -> np.ndarray:
-    """Positions in `members` to measure, ascending: all of a group, or FACES_A_PROPOSAL of it.
+    """Positions in `members` to measure, ascending: all of a group, or FACES_A_PROPOSAL of a larger one.
 
     The sample is spread evenly over the ranks of `rest`, so the order of the rows does not matter.
     """

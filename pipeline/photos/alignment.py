@@ -6,8 +6,8 @@ from PIL import Image
 from pipeline.photos.detection import cut
 
 SIDE = 112
-MAX_DISTANCE = 12.0  # pixels of a crop; in aligned crops of LFW 4 at most, in its photos 15 and more
-NOSE = 0.6  # how far a nose stands out, in distances of the eyes
+MAX_DISTANCE = 12.0  # pixels of a crop; at most 4 in aligned crops of LFW, 15 and more in its photos
+NOSE = 0.6  # how far a nose's tip stands out, in distances between the eyes: a rough average
 # Eyes, nose and corners of the mouth in a crop of 112 x 112, counted from the middle of the first pixel
 # (Deng et al., "ArcFace", CVPR 2019; their published alignment).
 TEMPLATE = np.array(
@@ -47,8 +47,8 @@ def is_in_place(landmarks: np.ndarray) -> bool:
 
 
 def sharpness(crop: Image.Image) -> float:
-    """The variance of the Laplacian of a crop's luma (Pech-Pacheco et al., ICPR 2000); blurred faces are
-    low, and faces that were small in their photo."""
+    """The variance of the Laplacian of a crop's luma (Pech-Pacheco et al., ICPR 2000); blurred faces
+    have low values, and so do faces that were small in their photo."""
     luma = np.asarray(crop.convert("L"), np.float64)
     middle = luma[1:-1, 1:-1]
     sums = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:]

@@ -13,22 +13,22 @@ from PIL import Image
 Detect = Callable[[np.ndarray], list[np.ndarray]]
 
 # Measured with CenterFace on WIDER FACE and LFW photos (benchmarks/photos.py).
-MIN_SCORE = 0.2  # of what is seen at first: the second look tells faces from others
-MIN_HEIGHT = 16  # pixels that the smallest face wanted has in the largest copy of a photo
-MAX_SCALE = 2.0  # of the photo itself
-SIDE = 1024  # most pixels of a picture's side; larger copies are cut into tiles
-OVERLAP = 160  # of tiles
+MIN_SCORE = 0.2  # at first sight: the second look tells faces from others
+MIN_HEIGHT = 16  # height of the smallest wanted face in the largest copy of a photo, in pixels
+MAX_SCALE = 2.0  # of a photo's largest copy
+SIDE = 1024  # longest side of a picture in pixels; larger copies are cut into tiles
+OVERLAP = 160  # of tiles, in pixels: more than MAX_IN_TILE, so that each such face is whole in one
 MAX_IN_TILE = 128  # height of a face that must lie whole in one tile; larger ones are seen in the next copy
-MAX_IN_PICTURE = 400  # boxes of faces above some 550 pixels go wrong
-STEP = 3  # each copy is so much smaller than the one before
+MAX_IN_PICTURE = 400  # boxes of faces above some 550 pixels are wrong
+STEP = 3  # ratio of the sizes of one copy and the next
 BORDER = 4  # pixels: a box that comes so near the cut of a tile may be a part of a face
 SAME_FACE = 0.3  # IoU of two boxes above which they are of one face
 INSIDE = 0.7  # share of a box inside another one above which it is a part of that face
 CHIP = 192  # pixels of the square in which a face is seen again
 FACE_IN_CHIP = 112  # its height there, where landmarks err least
 MAX_ROLL = 10.0  # degrees by which a face may be turned in its chip
-SURELY_SMALLER = 0.8  # of a height: the second look may change it by less
-LOOKS = 2  # of a face at most: the first landmarks of one far from upright tell its roll roughly
+SURELY_SMALLER = 0.8  # of a height: the second look changes heights by less
+LOOKS = 2  # at a face at most: the first landmarks of a face far from upright give only a rough roll
 AT_ONCE = 8  # faces seen again in one call of the detector
 
 
@@ -37,8 +37,8 @@ def find_faces(
 ) -> np.ndarray:
     """The faces of an RGB photo, each once, highest scores first; float32 (n, 15).
 
-    Those that may have `min_height` pixels are seen twice, at their best size and upright, which sets
-    box and landmarks and, by half, the score; smaller ones, if any, are as they were seen at first.
+    Those that may have `min_height` pixels are seen twice, at their best size and upright, which decides
+    box and landmarks and half of the score; smaller ones, if any, are as first detected.
     `turns` are quarters by which the photo is turned to find faces that lie on their side.
     """
     seen = []

@@ -7,7 +7,7 @@ from common.errors import InputError
 
 from pipeline.files.filelist import read_filelist
 
-# Endings by which photos are known in a folder, where other files lie beside them.
+# Endings that tell photos from other files in a folder.
 PHOTO_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".heic", ".heif", ".hif", ".avif", ".webp", ".tif", ".tiff"),
     *(".bmp", ".gif", ".jp2", ".mpo", ".pgm", ".ppm", ".tga"),
@@ -17,9 +17,9 @@ PHOTO_SUFFIXES = (
 def find_photos(given: list[Path], besides: Path) -> list[Path]:
     """The photos in the order given, those of a folder sorted by name, folder by folder; each path once.
 
-    Folders are searched with all in them but hidden files and the folder `besides`; links are followed,
-    into no folder twice. What is no folder and has no photo's ending is a file list. Raises `InputError`
-    where something is not there, or there is no photo at all.
+    Folders are searched with all in them except hidden files and the folder `besides`; links are followed,
+    but no folder is entered twice. What is neither a folder nor has a photo's ending is a file list. Raises
+    `InputError` where something is not there, or there is no photo at all.
     """
     entered = {_identity(besides)} if besides.is_dir() else set()
     photos: list[Path] = []

@@ -1,8 +1,8 @@
-"""Copies of a picture are one piece of evidence: of the faces that show one shot, one stands for all.
+"""Copies of a picture are one piece of evidence: one of them represents all in the affinity graph.
 
-The same file twice, the frames of a burst, a picture saved again: such faces are far nearer to one
-another than two shots of a person ever are. Left in the affinity graph they fill each other's
-neighborhoods, and the more there are of a shot the more it looks like a person of its own.
+The same file twice, the frames of a burst, a picture saved again: the features of such copies are far
+closer than those of two different shots of a person. Left in the graph they fill each other's
+neighborhoods, and the more copies there are of a shot, the more it looks like a person of its own.
 """
 
 from collections.abc import Callable
@@ -12,12 +12,12 @@ import numpy as np
 from pipeline.calibration import Calibration
 from pipeline.rows import Rows, blocks, order_by_content, slices
 
-# Of the distance between strangers (one less the cosine). Of frames that differ by a pixel, a degree and 5 %
-# of light 99 % are nearer than 0.051; of the pairs of shots of a person in lfw/train, one in a thousand is,
-# and of strangers there none is nearer than 0.13, in both networks of benchmarks/.
+# As a share of the usual distance (one minus the cosine) of impostor pairs. 99 % of frames that differ by a
+# pixel, a degree and 5 % of light are closer than 0.051; of the genuine pairs in lfw/train one in a thousand
+# is, and no impostor pair is closer than 0.13, in both networks of benchmarks/.
 COPY_DISTANCE = 0.06
-# At least so many deviations of impostors' upper side above their middle, for networks that hardly tell
-# people apart. The upper side is known better than the lower one where faces are few.
+# Least similarity in deviations of impostors' upper side, for networks that hardly tell people apart. Where
+# faces are few, the upper side is known better than the lower one.
 COPY_SIMILARITY = 3.5
 
 
@@ -25,11 +25,11 @@ def collapse_copies(
     unit: Rows,
     search: Callable[[np.ndarray], tuple[Rows, Rows, Calibration]],
 ) -> tuple[np.ndarray, Rows, Rows, Calibration]:
-    """Find for each row of `unit`, float32 (N, D), the row that stands for it, int64 (N,), its own if any.
+    """Find the row that represents each row of `unit`, float32 (N, D), in the graph: int64 (N,).
 
-    `search` gives the affinity graph among some rows, bool (N,): neighbors numbered among these and
-    cosines, (n, k) both, best first, and their calibration. What it gave for the rows that stand is returned
-    beside. It is called again only where near-copies are found.
+    A row without copies represents itself. `search` gives the affinity graph among some rows, bool (N,):
+    neighbors numbered among these and cosines, (n, k) both, best first, and their calibration. Its results
+    for the representing rows are returned as well. It is called again only where near-copies are found.
     """
     stands = first_of_equal(unit)
     while True:
@@ -47,7 +47,7 @@ def collapse_copies(
 
 
 def first_of_equal(unit: Rows) -> np.ndarray:
-    """For each row the first that is equal to the bit, int64 (N,)."""
+    """For each row the first row that equals it bit for bit, int64 (N,)."""
     factors = np.random.default_rng(0).integers(1, 1 << 63, unit.shape[1], np.uint64) | np.uint64(1)
     keys = np.concatenate(
         [(block.view(np.uint32).astype(np.uint64) * factors).sum(1) for _, block in blocks(unit)]
@@ -63,10 +63,10 @@ def first_of_equal(unit: Rows) -> np.ndarray:
 
 
 def near_copies(neighbors: Rows, cosines: Rows, calibration: Calibration, rank: np.ndarray) -> np.ndarray:
-    """For each row the one that stands for it, int64 (N,), its own where it stands itself.
+    """The row that represents each row, int64 (N,); a row may represent itself.
 
-    Of near-copies the one of lowest `rank`, int64 (N,), stands for those that it is near itself, so a chain
-    of pictures that turns from one person into another is never one.
+    Among near-copies the one of lowest `rank`, int64 (N,), represents those that are near to it, so a chain
+    of pictures that morphs from one person into another is never collapsed into one.
     """
     near = 1 - COPY_DISTANCE * (1 - calibration.middle)
     least = max(near, calibration.middle + COPY_SIMILARITY * calibration.upper * calibration.spread)

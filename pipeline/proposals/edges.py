@@ -53,10 +53,10 @@ def strongest_edges(a: np.ndarray, b: np.ndarray, weight: np.ndarray, count: int
 
 
 def shared_neighbors(neighbors: Rows, edges: Edges, width: int) -> Edges:
-    """The same edges weighted by the Jaccard overlap of both ends' neighborhoods, themselves in.
+    """The same edges weighted by the Jaccard overlap of both ends' neighborhoods, which include the ends.
 
-    A neighborhood is a row's first `width` neighbors, fewer than 255, or all there are. What two
-    have in common stands twice in a row where both are sorted together.
+    A neighborhood is a row's first `width` neighbors (fewer than 255), or all there are. A common neighbor
+    appears twice in a row when both neighborhoods are sorted together.
     """
     width = min(width, neighbors.shape[1])
     common = np.empty(len(edges), np.float32)

@@ -1,4 +1,4 @@
-"""Single and average linkage: which faces stand together at each of descending thresholds."""
+"""Single and average linkage: the partitions of the faces at descending thresholds."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,7 +13,7 @@ from pipeline.rows import Rows, blocks, products, slices
 def single_linkage(edges: Edges, count: int, thresholds: np.ndarray) -> Iterator[np.ndarray]:
     """Connected components of the edges that reach each of the descending thresholds.
 
-    Yields a label array int32 (count,) a threshold.
+    Yields a label array int32 (count,) for each threshold.
     """
     labels = np.arange(count, dtype=np.int32)
     order = np.argsort(-edges.weight)

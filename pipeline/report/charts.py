@@ -16,7 +16,7 @@ from pipeline.metrics import best_iou, ranked_pairs
 from pipeline.report.checks import Inspection
 
 BINS = 40
-MANY = 5000  # dots that would make an SVG slow to show, unless they are pixels
+MANY = 5000  # dots from which on they are drawn as pixels: more would make the SVG slow to show
 INK, FIRST, SECOND = "#3a3f47", "#2f6fde", "#d9822b"
 
 
@@ -49,7 +49,7 @@ def draw_charts(
 
 
 def of_known_people(groups: Groups, predicted: np.ndarray, labels: np.ndarray) -> tuple[Groups, np.ndarray]:
-    """The groups without faces of unknown people, and what is predicted of those that are left."""
+    """The groups without the faces of unknown people, and the predicted IoU of the remaining groups."""
     known = labels[groups.members] != UNKNOWN
     sizes = np.add.reduceat(known.astype(np.int64), groups.offsets[:-1])
     kept = sizes > 0
@@ -80,7 +80,7 @@ def draw_similarities(folder: Path, groups: Groups, inspection: Inspection) -> C
     """Similarity inside clusters against that to the nearest other cluster."""
     inside = inspection.inside[groups.sizes > 1]
     outside = inspection.outside[inspection.outside > NONE]
-    figure, axes = new_chart("similarity, in standard deviations above strangers", "clusters")
+    figure, axes = new_chart("similarity, in standard deviations above pairs of different people", "clusters")
     if len(inside) + len(outside):
         edges = np.histogram_bin_edges(np.concatenate([inside, outside]), BINS).tolist()
         axes.hist(inside, edges, color=FIRST, alpha=0.75, label="inside a cluster")
@@ -97,7 +97,7 @@ def draw_similarities(folder: Path, groups: Groups, inspection: Inspection) -> C
 
 
 def draw_predicted(folder: Path, groups: Groups, predicted: np.ndarray) -> Chart:
-    """How sure the graph network is."""
+    """How confident the graph network is."""
     figure, axes = new_chart("predicted IoU", "clusters")
     edges = np.linspace(0, 1, BINS + 1).tolist()
     several = groups.sizes > 1
@@ -122,7 +122,7 @@ def draw_predicted(folder: Path, groups: Groups, predicted: np.ndarray) -> Chart
 def draw_predicted_against_true(
     folder: Path, groups: Groups, predicted: np.ndarray, labels: np.ndarray
 ) -> Chart:
-    """Is the network as sure as it should be? Needs identities."""
+    """Is the network as confident as it should be? Needs identities."""
     true = best_iou(groups, labels)
     figure, axes = new_chart("predicted IoU", "true IoU", counts=False)
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle="--")
@@ -136,13 +136,13 @@ def draw_predicted_against_true(
     return Chart(
         "true_iou.svg",
         "Predicted against true IoU",
-        "A dot a cluster, larger with more faces; on the dashed line the network is right.",
+        "One dot per cluster, larger with more faces; on the dashed line the network is right.",
         f"Weighted by faces, the prediction is {error:.3f} off in the mean.",
     )
 
 
 def draw_ranking(folder: Path, groups: Groups, predicted: np.ndarray, labels: np.ndarray) -> Chart:
-    """What precision and recall become when only the surest clusters are kept. Needs identities."""
+    """Precision and recall when only the most confident clusters are kept. Needs identities."""
     precision, recall = ranked_pairs(groups, predicted, labels)
     figure, axes = new_chart("pairwise recall", "pairwise precision", counts=False)
     axes.plot(recall, precision, color=FIRST, linewidth=2)

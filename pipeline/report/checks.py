@@ -1,6 +1,6 @@
-"""What one looks at to judge a cluster: typical faces, and faces that fit least.
+"""What helps to judge a cluster: its most typical faces, and those that fit least.
 
-Similarities are calibrated: standard deviations above strangers.
+Similarities are calibrated: standard deviations above impostor pairs.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from pipeline.groups import Groups, labels_from_groups
 from pipeline.judging.measures import NONE, Graph, similarity_to_rest
 from pipeline.rows import giving_back, slices
 
-OUTSIDERS = 3  # of a face's neighbors outside its cluster, the nearest this many are looked at
+OUTSIDERS = 3  # nearest neighbors outside a face's cluster that are looked at
 PAIRS_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found of C clusters with M faces; -1 and NONE where there is nothing to tell.
+    """What was found of C clusters with M faces; -1 and NONE where there is none.
 
     `members` int64 (M,) are the rows of each cluster in turn, most typical first, `fit` float32 (M,)
     their mean similarity to the rest of the cluster. `rival` int64 (M,) is another cluster that the

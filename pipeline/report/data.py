@@ -1,4 +1,4 @@
-"""What the report's page is told: of every cluster from the start, and of faces when they are seen."""
+"""The data of the report's page: on every cluster from the start, on faces when they are shown."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -17,9 +17,9 @@ from pipeline.groups import Groups, labels_from_groups, people_in_words
 from pipeline.judging.doubts import Doubts
 from pipeline.report.checks import Inspection
 
-FACES_A_SHARD = 5000  # of the page's data, loaded when they are to be seen
-HOPELESS = 0.01  # chance of being one person below which nobody is offered as the same
-DOUBTFUL = 0.1  # chance of being two people from which a user is asked; the page has the same number
+FACES_A_SHARD = 5000  # faces in a file of the page's data, loaded when they are shown
+HOPELESS = 0.01  # least chance of being one person at which two are offered as the same
+DOUBTFUL = 0.1  # least chance of being two people at which the user is asked; the page has the same number
 
 
 def index_data(
@@ -77,7 +77,7 @@ def corrections_data(
     for face in saved["faces"]:
         face["cluster"] = int(cluster_of[face["row"]])
         face["thumb"] = thumbnails.get(face["row"], "")
-    # Where the corrections are at hand they say the names, and may have changed them.
+    # Corrections, where given, decide the names, and may have changed them.
     told = {} if corrections.people else found
     names_told = [[cluster, name] for cluster, name in enumerate(told.get("names", [])) if name]
     return {"corrections": saved, "names": names_told, "hidden": told.get("hidden", [])}
@@ -91,7 +91,7 @@ def face_data(
     filelist: FileList | None,
     thumbnails: dict[int, str],
 ) -> dict[str, Any]:
-    """What the page loads when the faces of some clusters are to be seen, by the name of the file."""
+    """What the page loads to show the faces of some clusters, by the name of the file."""
     data = {}
     alike = np.empty(int(doubts.alike.max(initial=-1)) + 1, np.int64)
     alike[doubts.alike] = np.arange(len(doubts.alike)) - np.repeat(clusters.offsets[:-1], clusters.sizes)
@@ -129,7 +129,7 @@ def unreadable_data(features: Features, filelist: FileList | None) -> list[list[
 
 
 def image_root(filelist: FileList | None) -> str:
-    """What a name of the list follows in a path: the list's folder, or the working directory."""
+    """The folder that the names of the list are relative to: the list's own, or the working directory."""
     if filelist is None:
         return ""
     return str(filelist.paths[0].absolute()).removesuffix(filelist.names[0])
@@ -152,10 +152,10 @@ def words_of(
 
 
 def middle(similarities: np.ndarray) -> float:
-    """The median of similarities, that of strangers where there are none."""
+    """The median of similarities; 0, that of impostor pairs, where there are none."""
     return float(np.median(similarities)) if len(similarities) else 0.0
 
 
 def rounded(values: np.ndarray, decimals: int = 2) -> list[Any]:
-    """To a few decimals, for data that are shorter."""
+    """Rounded to a few decimals, for smaller files."""
     return np.round(values.astype(np.float64), decimals).tolist()

@@ -1,7 +1,7 @@
-"""The report's folder: one page, what it is styled and run by, its data, and thumbnails.
+"""The report's folder: one page, its styles and scripts, its data, and thumbnails.
 
 index.html is written last and names the folder with everything else, so that a report that opens is
-whole, whenever a run was stopped. Thumbnails lie beside, for every run to use again.
+complete, whenever a run was stopped. Thumbnails lie beside, for every run to use again.
 """
 
 import hashlib
@@ -100,7 +100,7 @@ def write_report(
 
 
 def as_script(value: Any) -> str:
-    """JSON that may stand in a script, in ASCII: nothing in it can end the script."""
+    """JSON that is safe inside a script, in ASCII: nothing in it can end the script."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 

@@ -39,7 +39,7 @@ MAX_COMPARED = 0.4  # of all rows: with more, IVF takes about as long as exact s
 @dataclass(frozen=True)
 class Search:
     """A way to find neighbors: `find(queries, k)` returns cosines and rows, (Q, k), -1 where too few
-    are found, quickest with `queries_at_once`, of which each of `threads` (None: one a core) takes
+    are found, quickest with `queries_at_once`, of which each of `threads` (None: one per core) takes
     `queries_a_call`. `recall` is its measured share of the true neighbors, `effort` what gives it."""
 
     method: str

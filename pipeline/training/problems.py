@@ -1,4 +1,4 @@
-"""Problems to train and to be scored on: labelled features with their proposals, and examples of them."""
+"""Problems to train on and to score on: labelled features with their proposals, and examples of them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,9 +37,9 @@ from pipeline.training.resampling import draw_album, draw_set
 
 MIN_PEOPLE = 8
 ALBUMS_A_DRAW = 5  # small sets for each large one
-# Power of a proposal's size that is its weight: with more, the many small people of an album count for less.
+# A proposal's weight is its size to this power: the higher, the less the many small people of an album count.
 SIZE_WEIGHT = 0.25
-NEIGHBORHOODS = (80, 80, 50, 30)  # k of the sets drawn, the default most often
+NEIGHBORHOODS = (80, 80, 50, 30)  # k of the drawn sets, the default most often
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class LabelledSet:
 class Problem:
     """A labelled set with its affinity graph and proposals.
 
-    `labels` int64 (N,) are the people of the graph's faces. Of all M faces, copies included, `faces`
-    int64 (M,) are the people, and `stands` int64 (M,) the face of the graph that stands for each.
+    `labels` int64 (N,) are the people of the graph's faces. For all M faces, copies included, `faces`
+    int64 (M,) are the people, and `stands` int64 (M,) is the face of the graph that represents each.
     """
 
     graph: Graph
@@ -67,9 +67,9 @@ class Problem:
 
 
 def read_set(features_path: Path, labels_path: Path, dim: int | None, folds: int) -> LabelledSet:
-    """Read one feature space; rows that could not be read, or of unknown people, are left out.
+    """Read one feature space without the rows of unreadable images and unknown people.
 
-    Raises `InputError` where MIN_PEOPLE or two for each fold do not have two images.
+    Raises `InputError` where fewer people have two images than MIN_PEOPLE, or than two for each fold.
     """
     features = read_features(features_path, dim)
     labels = read_labels(labels_path, len(features.rows))
@@ -85,7 +85,7 @@ def read_set(features_path: Path, labels_path: Path, dim: int | None, folds: int
 
 
 def divide_people(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """The fold of each row, int64 (N,): whole people, large and small ones spread evenly."""
+    """The fold of each row, int64 (N,): people stay whole, large and small ones are spread evenly."""
     _, person, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     order = np.lexsort((np.random.default_rng(seed).random(len(sizes)), -sizes))
     fold_of_person = np.empty(len(sizes), np.int64)
@@ -123,7 +123,7 @@ def pose_problem(
 
 
 def people_of(problem: Problem, predict_iou: Predict, predict_member: Predict) -> np.ndarray:
-    """The person found of each face of the set, int64 (M,), numbered from 0."""
+    """The person found for each face of the set, int64 (M,), numbered from 0."""
     return find_people(problem.graph, problem.rounds, predict_iou, predict_member)[problem.stands]
 
 
@@ -152,8 +152,8 @@ def proposal_examples(
 
 
 def member_examples(problem: Problem, scores: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
-    """For GCN-S: the faces of and around the clusters that each hierarchy of proposals makes, chosen by
-    the scores of proposals and faces alone; does the face belong?"""
+    """For GCN-S: the faces in and around the clusters that each hierarchy's optimal flat cut chooses by
+    the `scores` of proposals and of single faces; the target is whether a face belongs."""
     single_scores = scores[-len(problem.labels) :]
     for solution in cuts_of_hierarchies(problem.rounds, scores, single_scores):
         clusters = cluster_index(solution.chosen)

@@ -1,8 +1,8 @@
 """Sets to train on, drawn from labelled features: other people, other sizes, other feature spaces.
 
-One labelled set is one size law and one feature space. What must hold on sets nobody has seen is
-trained on many: fewer people, capped people, people with hundreds of faces, wrong labels, and the
-features that better, worse and otherwise made networks would give.
+A labelled set has one distribution of cluster sizes and one feature space. To generalize to unseen sets,
+training draws many variants: fewer people, fewer faces per person, people with hundreds of faces, wrong
+labels, and the features that better, worse and differently built networks would give.
 """
 
 from collections.abc import Mapping
@@ -15,20 +15,20 @@ from pipeline.calibration import Calibration, calibrate_to_impostors
 
 LARGE = 15  # faces from which a person shows how one person's features spread
 WRONG_LABELS = 0.02  # share of faces, where labels are noisy
-REFERENCE = 1500  # faces by which a network is known, where it is
-# By how much what is known of a network is off, as other people than the set's own show it: of the middle in
+REFERENCE = 1500  # faces by which the prior of a feature space is measured, where it has one
+# Standard deviation of the error of a prior, measured on people other than the set's own: of the middle in
 # spreads, and of the logs of both spreads.
 PRIOR_ERROR = 0.15
 ALIKE = 0.3  # share of albums whose people look alike
-# Of the distance between impostors, how far frames of one shot are apart: from those that stand as one node,
-# pipeline/proposals/copies.py, to those that do not.
+# Distance of frames of one shot, as a share of that of impostor pairs: from those that become one node
+# (pipeline/proposals/copies.py) to those that do not.
 FRAME_DISTANCES = 0.02, 0.2
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A set to train on: rows float32 (N, D) of length one, labels int64 (N,), numbers of people of this
-    set alone, and what is known of its feature space, or None."""
+    """A set to train on: rows float32 (N, D) of length one, labels int64 (N,), people numbered
+    within this set, and the prior of its feature space, or None."""
 
     rows: np.ndarray
     labels: np.ndarray
@@ -67,7 +67,7 @@ def drawn_by(
 
 
 def roughly(known: Calibration, rng: np.random.Generator) -> Calibration:
-    """What is known of a network, as another set of other people might have shown it."""
+    """A prior as a set of other people would have given it."""
     middle, spread, upper = PRIOR_ERROR * rng.standard_normal(3)
     return Calibration(
         known.middle + middle * known.spread, known.spread * np.exp(spread), known.upper * np.exp(upper)
@@ -77,7 +77,7 @@ def roughly(known: Calibration, rng: np.random.Generator) -> Calibration:
 def cap_people(
     unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A share of the people, each with no more faces than a cap of its own."""
+    """A share of the people, each with at most a random number of faces."""
     people = np.unique(labels)
     people = rng.choice(people, int(np.ceil(len(people) * rng.uniform(0.3, 1))), replace=False)
     kept = capped(labels, people, 5, 1000, rng)
@@ -100,7 +100,7 @@ def large_people(
 def few_people(
     unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One to three people with many faces: hardly any strangers to measure similarities against."""
+    """One to three people with many faces: hardly any impostor pairs to measure similarities against."""
     people, sizes = np.unique(labels, return_counts=True)
     large = people[sizes >= LARGE]
     if not len(large):
@@ -113,10 +113,10 @@ def few_people(
 def transplant_people(
     unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """People with many faces at the places of people with few: their spread around another mean.
+    """The faces of people with many, moved to the means of people with few.
 
-    There are never enough people with hundreds of faces to learn from; how a face differs from its
-    person's mean depends little on who that person is.
+    There are too few people with hundreds of faces to learn from, and how a face differs from its person's
+    mean depends little on who that person is.
     """
     people, sizes = np.unique(labels, return_counts=True)
     donors = people[sizes >= LARGE]
@@ -136,7 +136,7 @@ def transplant_people(
 
 
 def album(unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """From two people to all with a few faces each, of whom all, some, few or none are seen again."""
+    """Two people or more with a few faces each, of whom all, some, few or none have more than one."""
     if rng.random() < ALIKE:
         share = rng.uniform(0.02, 0.3)
         near = nearest_people(unit, labels, max(2, int(share * len(np.unique(labels)))), rng)
@@ -167,7 +167,7 @@ def nearest_people(unit: np.ndarray, labels: np.ndarray, count: int, rng: np.ran
 def one_in_front(
     unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One person with many faces at a place of its own, and an album of others behind."""
+    """An album in which one person has many faces."""
     rows, persons = album(unit, labels, rng)
     people, sizes = np.unique(labels, return_counts=True)
     donors = people[sizes >= LARGE]
@@ -181,7 +181,7 @@ def one_in_front(
 
 
 def bursts(unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """An album of which a share of the shots stand in it several times, as frames that differ a little."""
+    """An album in which some shots appear several times, as frames that differ a little."""
     rows, persons = album(unit, labels, rng)
     times = np.where(rng.random(len(rows)) < rng.uniform(0.2, 1), rng.integers(1, 11, len(rows)), 1)
     between = np.exp(rng.uniform(*np.log(FRAME_DISTANCES))) * (1 - (unit.mean(0) ** 2).sum())
@@ -191,7 +191,7 @@ def bursts(unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tu
 
 
 def moved(faces: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The faces of one person, float32 (M, D), around the mean of another's."""
+    """The faces of one person, float32 (M, D), moved to the mean of another."""
     mean, place = faces.mean(0), others.mean(0)
     return faces - mean + place * np.linalg.norm(mean) / np.linalg.norm(place)
 
@@ -199,7 +199,7 @@ def moved(faces: np.ndarray, others: np.ndarray) -> np.ndarray:
 def capped(
     labels: np.ndarray, people: np.ndarray, least: int, most: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Rows of the given people in random order, at most a log-uniform number of each."""
+    """Rows of the given people in random order, of each at most `least` to `most`, log-uniformly drawn."""
     order = rng.permutation(np.flatnonzero(np.isin(labels, people)))
     _, person, sizes = np.unique(labels[order], return_inverse=True, return_counts=True)
     caps = np.exp(rng.uniform(np.log(least), np.log(most), len(sizes)))
@@ -210,9 +210,9 @@ def capped(
 
 
 RECIPES = {cap_people: 0.225, large_people: 0.225, few_people: 0.1, transplant_people: 0.45}
-"""Which people and faces a large set has, and the share of draws that are made so."""
+"""How the people and faces of a large set are drawn, and the share of draws made this way."""
 ALBUMS = {album: 0.62, one_in_front: 0.14, few_people: 0.14, bursts: 0.1}
-"""The same of a small one."""
+"""The same for a small set."""
 
 
 def sharpen(unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -224,7 +224,7 @@ def sharpen(unit: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> n
 
 
 def blur(unit: np.ndarray, _labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A worse network: to each face is added how some other face differs from the mean."""
+    """A worse network: each face plus the deviation of a random face from the mean."""
     return unit + rng.uniform(0.1, 0.8) * (rng.permutation(unit) - unit.mean(0))
 
 
@@ -236,7 +236,7 @@ def project(unit: np.ndarray, _labels: np.ndarray, rng: np.random.Generator) -> 
 
 
 def rectify(unit: np.ndarray, _labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Features behind a rectifier: none below zero, after a random rotation."""
+    """Rectified features: a random projection to twice the dimensions, clipped at zero."""
     dim = unit.shape[1]
     rotated = (unit - unit.mean(0)) @ rng.standard_normal((dim, 2 * dim)).astype(np.float32)
     return np.maximum(rotated, 0)
@@ -249,4 +249,4 @@ def offset(unit: np.ndarray, _labels: np.ndarray, rng: np.random.Generator) -> n
 
 
 SPACES = {sharpen: 0.15, blur: 0.15, project: 0.12, rectify: 0.1, offset: 0.1}
-"""Changes of the feature space, and the share of draws that each is made in."""
+"""Changes of the feature space, and the share of draws in which each is made."""

@@ -16,7 +16,7 @@ from common.progress import set_quiet
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, make_people, without_advice
+from conftest import REPOSITORY, LazyModule, make_people, without_advice
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -24,7 +24,8 @@ from PIL import Image
 from pipeline.proposals.edges import strongest_edges
 from pipeline.proposals.linkage import single_linkage
 from pipeline.rows import unit_rows
-from pipeline.search.knn import nearest_rows
+
+knn = LazyModule("pipeline.search.knn")
 
 ENDS_WITHIN = 300  # seconds, of a stage on a busy machine
 
@@ -288,12 +289,12 @@ def test_shards_find_the_cosines_of_one_search_to_the_bit(ray):
     rows = people.rows[people.labels >= 0]
     rows[np.random.default_rng(0).permutation(len(rows))[:200]] = rows[7]  # more than k alike
     unit = unit_rows(rows, np.ones(len(rows), bool))
-    cosines, found = nearest_rows(unit, unit, 81)
+    cosines, found = knn.nearest_rows(unit, unit, 81)
     bounds = [0, 1024, 2048, len(unit)]
     parts = [
         (part_cosines, part_found + start)
         for start, end in zip(bounds, bounds[1:], strict=False)
-        for part_cosines, part_found in [nearest_rows(unit, unit[start:end], 81)]
+        for part_cosines, part_found in [knn.nearest_rows(unit, unit[start:end], 81)]
     ]
     merged = merge_found(81, *parts)
     np.testing.assert_array_equal(merged[0], cosines)

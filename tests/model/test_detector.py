@@ -3,13 +3,12 @@
 from common.errors import EnvironmentFault, InputError
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
-import torch
+from conftest import LazyModule
 from PIL import Image
 
-from model import detector
+torch, onnx, onnxruntime = LazyModule("torch"), LazyModule("onnx"), LazyModule("onnxruntime")
+detector = LazyModule("model.detector")
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +109,6 @@ def test_weights_that_are_damaged_or_of_another_network_are_refused(tmp_path):
 
 
 def test_without_its_package_the_line_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(detector, "PACKAGE", "no_such_package")
+    monkeypatch.setattr("model.detector.PACKAGE", "no_such_package")
     with pytest.raises(EnvironmentFault, match=r"requirements-detector\.txt"):
         detector.find_detector_weights()

@@ -6,13 +6,12 @@ from common.errors import InputError
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
+from conftest import LazyModule
+from safetensors import safe_open
 
-from model.gcn import GCND, GCNS, GCNConfig, load_networks, predictor, save_networks, sorted_edges
-
+torch, safetensors = LazyModule("torch"), LazyModule("safetensors.torch")
+gcn = LazyModule("model.gcn")
 NODES, PROPOSALS = ("a", "b", "c"), ("d", "e")
-CPU = torch.device("cpu")
 
 
 class Inputs:
@@ -29,26 +28,26 @@ class Inputs:
         )
 
 
-@pytest.fixture(params=[GCND, GCNS])
+@pytest.fixture(params=["GCND", "GCNS"])
 def network_class(request):
-    return request.param
+    return getattr(gcn, request.param)
 
 
 def networks_of(network_class, count=2):
     torch.manual_seed(0)
-    return [network_class(GCNConfig(NODES, PROPOSALS)).eval() for _ in range(count)]
+    return [network_class(gcn.GCNConfig(NODES, PROPOSALS)).eval() for _ in range(count)]
 
 
 def load(folder, network_class):
-    return load_networks(folder, network_class, NODES, PROPOSALS, CPU)
+    return gcn.load_networks(folder, network_class, NODES, PROPOSALS, torch.device("cpu"))
 
 
 def test_networks_come_back_and_their_mean_is_the_prediction(tmp_path, network_class):
     networks = networks_of(network_class)
-    save_networks(tmp_path / network_class.file_name, networks)
-    found = predictor(load(tmp_path, network_class))(Inputs())
+    gcn.save_networks(tmp_path / network_class.file_name, networks)
+    found = gcn.predictor(load(tmp_path, network_class))(Inputs())
     assert found.shape == ((5,) if network_class.per_node else (2,))
-    alone = [predictor([network])(Inputs()) for network in networks]
+    alone = [gcn.predictor([network])(Inputs()) for network in networks]
     assert not np.allclose(*alone)
     np.testing.assert_allclose(found, np.mean(alone, axis=0), rtol=1e-5)
 
@@ -56,14 +55,16 @@ def test_networks_come_back_and_their_mean_is_the_prediction(tmp_path, network_c
 def test_the_same_networks_are_the_same_bytes_each_time(tmp_path, network_class):
     path, written = tmp_path / network_class.file_name, set()
     for _ in range(30):  # the library draws an order each time
-        save_networks(path, networks_of(network_class))
+        gcn.save_networks(path, networks_of(network_class))
         written.add(path.read_bytes())
     assert len(written) == 1
-    assert load_file(path)["1.head.0.bias"].equal(networks_of(network_class)[1].state_dict()["head.0.bias"])
+    assert safetensors.load_file(path)["1.head.0.bias"].equal(
+        networks_of(network_class)[1].state_dict()["head.0.bias"]
+    )
 
 
 def test_proposals_do_not_see_one_another(network_class):
-    predict = predictor(networks_of(network_class))
+    predict = gcn.predictor(networks_of(network_class))
     both = Inputs()
     nodes, proposals, _, edges, weight = both.inputs
     first = Inputs()
@@ -72,7 +73,7 @@ def test_proposals_do_not_see_one_another(network_class):
 
 
 def test_the_order_of_the_faces_does_not_matter():
-    predict = predictor(networks_of(GCND))
+    predict = gcn.predictor(networks_of(gcn.GCND))
     nodes, proposals, owner, edges, weight = Inputs().inputs
     turned = Inputs()
     place = np.array([2, 0, 1, 4, 3])  # where each face went
@@ -85,7 +86,7 @@ def test_the_order_of_the_faces_does_not_matter():
 def test_messages_are_the_weighted_sums_over_neighbors():
     """The layers beside the formula of Morris et al. with dense matrices, forward and backward."""
     torch.manual_seed(0)
-    layers = GCND(GCNConfig(NODES, PROPOSALS)).layers
+    layers = gcn.GCND(gcn.GCNConfig(NODES, PROPOSALS)).layers
     target = torch.sort(torch.randint(0, 50, (200,)))[0]
     target = target[target != 7]  # a node that nothing points to
     source, similarity = torch.randint(0, 50, (len(target),)), torch.randn(len(target))
@@ -101,7 +102,7 @@ def test_messages_are_the_weighted_sums_over_neighbors():
         return x
 
     results = []
-    sorted_ = sorted_edges(torch.stack([source, target]), 50)
+    sorted_ = gcn.sorted_edges(torch.stack([source, target]), 50)
     for compute in (
         lambda *inputs: layers(*inputs, owner, sorted_, similarity)[0],
         by_formula,
@@ -119,27 +120,25 @@ def damage_truncate(path):
 
 
 def damage_key(path):
-    tensors = load_file(path)
+    tensors = safetensors.load_file(path)
     tensors["1.head.0.weight"] = tensors["1.head.0.weight"][:, :-1].contiguous()
     rewrite(path, tensors)
 
 
 def damage_missing(path):
-    tensors = load_file(path)
+    tensors = safetensors.load_file(path)
     del tensors["0.head.0.bias"]
     rewrite(path, tensors)
 
 
 def damage_kind(path):
-    rewrite(path, load_file(path), kind="another")
+    rewrite(path, safetensors.load_file(path), kind="another")
 
 
 def rewrite(path, tensors, **changes):
-    from safetensors import safe_open
-
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
-    save_file(tensors, path, metadata | changes)
+    safetensors.save_file(tensors, path, metadata | changes)
 
 
 @pytest.mark.parametrize(
@@ -151,10 +150,15 @@ def rewrite(path, tensors, **changes):
         (damage_kind, "is not the network it should be"),
         (lambda path: path.write_bytes(b"\x80\x04cposix\nsystem\n"), "is no whole safetensors file"),
         (lambda path: path.unlink(), "not found"),
-        (lambda path: rewrite(path, load_file(path), config="{}"), "is not the network it should be"),
+        (
+            lambda path: rewrite(path, safetensors.load_file(path), config="{}"),
+            "is not the network it should be",
+        ),
         (
             lambda path: rewrite(
-                path, load_file(path), config=json.dumps({"node_measures": ["x"], "proposal_measures": ["y"]})
+                path,
+                safetensors.load_file(path),
+                config=json.dumps({"node_measures": ["x"], "proposal_measures": ["y"]}),
             ),
             "was trained on other measures",
         ),
@@ -162,7 +166,7 @@ def rewrite(path, tensors, **changes):
 )
 def test_a_file_that_does_not_serve_is_one_line(tmp_path, network_class, damage, words):
     path = tmp_path / network_class.file_name
-    save_networks(path, networks_of(network_class))
+    gcn.save_networks(path, networks_of(network_class))
     damage(path)
     with pytest.raises(InputError, match=words) as caught:
         load(tmp_path, network_class)

@@ -4,13 +4,10 @@ import io
 
 import numpy as np
 import pytest
-import torch
+from conftest import LazyModule
 
-from model import training
-from model.gcn import GCND, GCNS, GCNConfig
-from model.training import Schedule, batches, join_examples, take_batch, train_network
-
-CPU = torch.device("cpu")
+torch = LazyModule("torch")
+gcn, training = LazyModule("model.gcn"), LazyModule("model.training")
 
 
 def part(seed, per_node, count=60):
@@ -33,12 +30,12 @@ def part(seed, per_node, count=60):
 
 
 def examples(seeds, per_node):
-    return join_examples([part(seed, per_node) for seed in seeds])
+    return training.join_examples([part(seed, per_node) for seed in seeds])
 
 
 def new_network(network_class):
     torch.manual_seed(0)
-    return network_class(GCNConfig(("a", "b", "c"), ("d", "e"), width=8, head_width=8))
+    return network_class(gcn.GCNConfig(("a", "b", "c"), ("d", "e"), width=8, head_width=8))
 
 
 def saved(state):
@@ -51,13 +48,13 @@ def saved(state):
 
 def train(network, epochs=6, state=None, states=None):
     losses = []
-    train_network(
+    training.train_network(
         network,
         examples(range(6), network.per_node),
         examples([90], network.per_node),
-        Schedule(epochs, 4, 0.01),
+        training.Schedule(epochs, 4, 0.01),
         0,
-        CPU,
+        torch.device("cpu"),
         lambda epoch, loss, unseen: losses.append((epoch, unseen)),
         state,
         lambda state: states.append(saved(state)) if states is not None else None,
@@ -65,23 +62,23 @@ def train(network, epochs=6, state=None, states=None):
     return losses
 
 
-@pytest.mark.parametrize("network_class", [GCND, GCNS])
-def test_the_loss_on_unseen_proposals_falls(network_class, monkeypatch):
-    monkeypatch.setattr(training, "NODES_A_BATCH", 100)
-    losses = train(new_network(network_class))
+@pytest.mark.parametrize("name", ["GCND", "GCNS"])
+def test_the_loss_on_unseen_proposals_falls(name, monkeypatch):
+    monkeypatch.setattr("model.training.NODES_A_BATCH", 100)
+    losses = train(new_network(getattr(gcn, name)))
     assert losses[-1][1] < 0.9 * losses[0][1]
 
 
 @pytest.mark.parametrize("epochs", [1, 9, 10, 11, 21])
 def test_any_number_of_epochs_trains_small_data(epochs):
-    assert [epoch for epoch, _ in train(new_network(GCND), epochs)][:1] == [0]
+    assert [epoch for epoch, _ in train(new_network(gcn.GCND), epochs)][:1] == [0]
 
 
 def test_a_resumed_training_ends_in_the_same_weights(monkeypatch):
-    monkeypatch.setattr(training, "NODES_A_BATCH", 100)
-    whole, states = new_network(GCND), []
+    monkeypatch.setattr("model.training.NODES_A_BATCH", 100)
+    whole, states = new_network(gcn.GCND), []
     train(whole, states=states)
-    again = new_network(GCND)
+    again = new_network(gcn.GCND)
     losses = train(again, state=torch.load(states[2], weights_only=True))
     assert losses[0][0] == 3
     for name, value in whole.state_dict().items():
@@ -91,7 +88,7 @@ def test_a_resumed_training_ends_in_the_same_weights(monkeypatch):
 def test_a_batch_holds_the_chosen_proposals_with_their_own_edges():
     joined = examples([1, 2], per_node=False)
     chosen = torch.tensor([70, 3])
-    (nodes, proposals, owner, edges, weight), target, _ = take_batch(joined, chosen, per_node=False)
+    (nodes, proposals, owner, edges, weight), target, _ = training.take_batch(joined, chosen, per_node=False)
     second, first = part(2, False), part(1, False)
     np.testing.assert_array_equal(nodes[:4], second["nodes"][40:44])
     np.testing.assert_array_equal(nodes[4:], first["nodes"][12:16])
@@ -103,9 +100,9 @@ def test_a_batch_holds_the_chosen_proposals_with_their_own_edges():
 
 
 def test_batches_hold_every_proposal_once_and_are_bounded(monkeypatch):
-    monkeypatch.setattr(training, "NODES_A_BATCH", 50)
+    monkeypatch.setattr("model.training.NODES_A_BATCH", 50)
     joined = examples([1, 2], per_node=False)
     order = torch.randperm(len(joined), generator=torch.Generator().manual_seed(0))
-    parts = list(batches(joined, order))
+    parts = list(training.batches(joined, order))
     assert torch.cat(parts).tolist() == order.tolist()
     assert max(map(len, parts)) * 4 <= 50 + 4

@@ -1,6 +1,7 @@
-"""The benchmarks' own arithmetic, and the oracle's bars on real faces."""
+"""The benchmarks: that they load, their own arithmetic, and the oracle's bars on real faces."""
 
 import importlib
+import os
 import sys
 
 from common.errors import EnvironmentFault, InputError, UsageError
@@ -19,6 +20,18 @@ def benchmark(monkeypatch):
     """Import a benchmark by name, as `python benchmarks/NAME.py` finds its neighbors."""
     monkeypatch.setattr(sys, "path", [str(REPOSITORY / "benchmarks"), *sys.path])
     return importlib.import_module
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(path.stem for path in (REPOSITORY / "benchmarks").glob("*.py")))
+def test_every_benchmark_still_finds_what_it_imports(benchmark, name, monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(os.environ))  # which some set before they import
+    try:
+        benchmark(name)
+    except ModuleNotFoundError as error:
+        if name != "peers":
+            raise
+        pytest.skip(f"{error.name} of requirements-bench.txt is not there")
 
 
 def test_sums_by_person_make_the_scores_of_evaluate(benchmark):

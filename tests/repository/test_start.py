@@ -1,4 +1,4 @@
-"""What a script loads before it knows what to do, and how packages may depend on one another."""
+"""What scripts and tests load before they know what to do, and how packages may depend on one another."""
 
 import ast
 import os
@@ -66,6 +66,15 @@ def test_scripts_find_their_modules_whatever_is_set(script, tmp_path):
     command = [sys.executable, REPOSITORY / f"{script}.py", "--help"]
     ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "") and ended.stdout.startswith("usage: ")
+
+
+def test_collecting_the_tests_loads_nothing_that_takes_seconds():
+    heavy = {"faiss", "onnx", "onnxruntime", "ray", "sklearn", "torch", "torch_geometric", "torchvision"}
+    code = f"import pytest, sys; pytest.main(['--collect-only', '-qq']); print({heavy} & set(sys.modules))"
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    lines = ended.stdout.splitlines()
+    assert len(lines) > 40 and lines[-1] == "set()", ended.stdout[-2000:] + ended.stderr
 
 
 def imported_rooms(path):

@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import pillow_heif
 import pytest
-from conftest import HOSTILE, REPOSITORY, wait_until
+from conftest import HOSTILE, REPOSITORY, LazyModule, wait_until
 from PIL import Image
 
 from pipeline import images
 from pipeline.files.faces import faces_of_crops
 from pipeline.files.locks import only_run
 from pipeline.photos.alignment import TEMPLATE
-from stages import alignment
+
+alignment = LazyModule("stages.alignment")
 
 NO_FACE = (80, 120, 160)
 NAMES = {"crop", "sha256", "box", "landmarks", "score", "height", "sharpness", "yaw", "roll"}
@@ -261,7 +262,7 @@ def looked_at(monkeypatch):
     """Counts the photos that are looked at."""
     seen = []
     find = alignment.find_faces
-    monkeypatch.setattr(alignment, "find_faces", lambda *given: seen.append(1) or find(*given))
+    monkeypatch.setattr("stages.alignment.find_faces", lambda *given: seen.append(1) or find(*given))
     return seen
 
 

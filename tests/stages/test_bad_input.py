@@ -14,14 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, Ended, draw_images
+from conftest import REPOSITORY, Ended, LazyModule, draw_images
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from pipeline.files.atomic import digest_file, part_path
-from pipeline.training.problems import read_set
 
+problems, safetensors = LazyModule("pipeline.training.problems"), LazyModule("safetensors.torch")
 USAGE, INPUT, ENVIRONMENT = 2, 3, 4
 PROPOSAL, PREDICT = ("proposal",), ("predict", "--output", "new.txt")
 EVALUATE, EXPORT = ("evaluate", "clusters.txt", "labels.txt"), ("export", "--to", "csv")
@@ -622,7 +621,7 @@ def test_training_leaves_unknown_people_out(made, stage):
     Path("people.txt").write_text("".join(f"{row % 20 if row < 150 else -1}\n" for row in range(202)))
     Path("one.txt").write_text("-1\n" * 202)
     refused(stage("train", "--set", "feature.bin", "one.txt"), INPUT, "one.txt: 0 people")
-    found = read_set(Path("feature.bin"), Path("people.txt"), None, 2)
+    found = problems.read_set(Path("feature.bin"), Path("people.txt"), None, 2)
     assert found.labels.min() >= 0 and len(found.labels) in (149, 150)
 
 
@@ -643,7 +642,7 @@ def test_weights_of_no_numbers(made, stage, case):
     path = "net/gcn_d.safetensors"
     with safe_open(path, "pt") as file:
         metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    save_file(WEIGHTS[case](tensors), path, metadata)
+    safetensors.save_file(WEIGHTS[case](tensors), path, metadata)
     refused(stage(*PREDICT, "--weights", "net"), INPUT, path, "holds what is no number")
 
 

@@ -11,13 +11,13 @@ from itertools import count
 
 import numpy as np
 import pytest
-import torch
-from conftest import KILLS, REPOSITORY, quickest, wait_until
+from conftest import KILLS, REPOSITORY, LazyModule, quickest, wait_until
 from PIL import Image
 
-from model.backbones import IRESNET_BLOCKS, IResNet
 from pipeline.files.journal import drop_journal
 from pipeline.files.locks import only_run
+
+torch, backbones = LazyModule("torch"), LazyModule("model.backbones")
 
 FACES = 40
 # Small pieces, so that a run can be killed between them, and one thread, so that they come one by one.
@@ -340,7 +340,7 @@ def test_a_second_run_into_one_folder_is_refused(folder, extract, tmp_path):
 def test_another_network_never_mixes_with_earlier_rows(folder, extract, tmp_path):
     extract(folder / "faces.txt")
     torch.manual_seed(0)
-    torch.save(IResNet(IRESNET_BLOCKS["iresnet18"]).state_dict(), tmp_path / "r18.pth")
+    torch.save(backbones.IResNet(backbones.IRESNET_BLOCKS["iresnet18"]).state_dict(), tmp_path / "r18.pth")
     (tmp_path / "list.txt").write_text(f"{folder / 'face 0.jpg'}\n")
     extract(tmp_path / "list.txt", "--model", "iresnet18", "--weights", "r18.pth")
     assert rows(tmp_path, 512).shape == (1, 512) and meta(tmp_path)["model"] == "iresnet18"

@@ -4,14 +4,13 @@ import importlib
 import sys
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, LazyModule
 
 from pipeline.files.clusters import read_clusters
 from pipeline.files.features import read_features
 from pipeline.files.labels import read_labels
 from pipeline.groups import labels_from_groups
 from pipeline.metrics import evaluate, own_clusters
-from pipeline.training.problems import pose_problem
 
 pytestmark = pytest.mark.slow
 
@@ -55,6 +54,6 @@ def test_proposals_allow_nearly_all_of_the_people(shared, monkeypatch, name, lea
     monkeypatch.setattr(sys, "path", [str(REPOSITORY / "benchmarks"), *sys.path])
     oracle, datasets = (importlib.import_module(part) for part in ("oracle", "datasets"))
     faces = datasets.load(name, "dlib", shared)
-    problem = pose_problem(faces.rows, faces.labels)
+    problem = LazyModule("pipeline.training.problems").pose_problem(faces.rows, faces.labels)
     _, scores = oracle.oracle_by_hierarchy(problem.rounds, problem.labels)["all"]
     assert 100 * scores.bcubed.f >= least

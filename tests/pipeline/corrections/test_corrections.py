@@ -8,7 +8,7 @@ from common.errors import InputError
 
 import numpy as np
 import pytest
-from conftest import make_people
+from conftest import make_people, make_problem
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +28,6 @@ from pipeline.groups import groups_from_labels, labels_from_groups
 from pipeline.judging.corrected import correct_people
 from pipeline.judging.measures import NODE_MEASURES
 from pipeline.rows import Numbering
-from pipeline.training.problems import pose_problem
 
 INPUT = 3
 
@@ -191,9 +190,7 @@ def test_no_correction_changes_nothing():
 
 
 def problem():
-    people = make_people(people=40, images=8)
-    usable = people.labels >= 0
-    return pose_problem(people.rows[usable], people.labels[usable])
+    return make_problem(make_people(people=40, images=8))
 
 
 def by_similarity(measured):

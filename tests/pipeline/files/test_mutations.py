@@ -11,13 +11,10 @@ from common.progress import set_quiet
 
 import numpy as np
 import pytest
-import torch
-from conftest import make_people
+from conftest import LazyModule, make_people
 from PIL import Image
 
 import proposal
-from model.gcn import GCND, load_networks
-from model.weights import read_dlib_layers, read_state_dict
 from pipeline.corrections.said import load_corrections, save_corrections
 from pipeline.files.clusters import read_cluster_json, read_clusters
 from pipeline.files.corrections import corrections_json
@@ -27,8 +24,9 @@ from pipeline.files.filelist import filelist_of_features, read_filelist
 from pipeline.files.labels import read_labels
 from pipeline.files.proposals import read_super_vertex
 from pipeline.images import read_image
-from stages.judges import measures_of
-from stages.training import load_progress, save_progress
+
+torch, gcn, weights = LazyModule("torch"), LazyModule("model.gcn"), LazyModule("model.weights")
+judges, training = LazyModule("stages.judges"), LazyModule("stages.training")
 
 CASES = 200
 ROUND = "round_007"
@@ -105,11 +103,13 @@ def whole(made_once, tmp_path_factory):
     (folder / "corrections.json").write_text(json.dumps(said))
     kept = save_corrections(load_corrections(folder / "corrections.json", features, names), features, names)
     (folder / "corrections.json").write_text(json.dumps(corrections_json(kept)))
-    weights = {"a.weight": torch.ones(3, 2), "a.bias": torch.zeros(3)}
-    torch.save(weights, folder / "zip.pth")
-    torch.save(weights, folder / "legacy.pt", _use_new_zipfile_serialization=False)
-    shutil.copy(Path(__file__).parents[3] / "weights" / GCND.file_name, folder)
-    save_progress(folder / "checkpoint.pt", {"key": "k", "folds": [{"gcn_d": weights}], "state": None})
+    tensors = {"a.weight": torch.ones(3, 2), "a.bias": torch.zeros(3)}
+    torch.save(tensors, folder / "zip.pth")
+    torch.save(tensors, folder / "legacy.pt", _use_new_zipfile_serialization=False)
+    shutil.copy(Path(__file__).parents[3] / "weights" / "gcn_d.safetensors", folder)
+    training.save_progress(
+        folder / "checkpoint.pt", {"key": "k", "folds": [{"gcn_d": tensors}], "state": None}
+    )
     tensor = b"\x01\x02" + b"".join(b"\x01" + bytes([size]) for size in (2, 1, 1, 3)) + bytes(24)
     (folder / "dlib.dat").write_bytes(b"head\x01\x05con_4" + tensor + b"\x01\x07affine_" + tensor)
     crop = {"crop": "0.jpg", "sha256": "0", "box": [1, 2, 30, 40]}
@@ -158,11 +158,13 @@ READERS = {
     "labels.txt": lambda folder: read_labels(folder / "labels.txt"),
     "list.txt": lambda folder: read_filelist(folder / "list.txt"),
     "list.json": lambda folder: faces_of_crops(folder / "list.txt"),
-    "zip.pth": lambda folder: read_state_dict(folder / "zip.pth"),
-    "legacy.pt": lambda folder: read_state_dict(folder / "legacy.pt"),
-    GCND.file_name: lambda folder: load_networks(folder, GCND, *measures_of(GCND), torch.device("cpu")),
-    "checkpoint.pt": lambda folder: load_progress(folder / "checkpoint.pt", "k"),
-    "dlib.dat": lambda folder: list(read_dlib_layers(folder / "dlib.dat")),
+    "zip.pth": lambda folder: weights.read_state_dict(folder / "zip.pth"),
+    "legacy.pt": lambda folder: weights.read_state_dict(folder / "legacy.pt"),
+    "gcn_d.safetensors": lambda folder: gcn.load_networks(
+        folder, gcn.GCND, *judges.measures_of(gcn.GCND), torch.device("cpu")
+    ),
+    "checkpoint.pt": lambda folder: training.load_progress(folder / "checkpoint.pt", "k"),
+    "dlib.dat": lambda folder: list(weights.read_dlib_layers(folder / "dlib.dat")),
     **{
         f"picture.{suffix}": partial(lambda name, folder: read_image(folder / name), f"picture.{suffix}")
         for suffix in ("jpg", "png", "tif", "webp", "bmp")
@@ -170,6 +172,7 @@ READERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_a_damaged_file_is_one_line_or_sane(whole, name):
     path, rng = whole / name, np.random.default_rng(sum(name.encode()))

@@ -2,28 +2,21 @@
 
 import numpy as np
 import pytest
-import torch
-from conftest import make_people
+from conftest import make_people, make_problem
 
 from pipeline.judging import cluster, measures, membership
 from pipeline.judging.cluster import find_people, score_groups, score_rounds
 from pipeline.judging.flat_cut import all_proposals
 from pipeline.metrics import best_iou, evaluate
-from pipeline.training.problems import pose_problem
-from predict import WEIGHTS
-from stages.judges import load_judges
 
 
-@pytest.fixture(scope="module")
-def predict():
-    judges = load_judges(WEIGHTS, torch.device("cpu"))
+@pytest.fixture
+def predict(judges):
     return judges.predict_iou, judges.predict_member
 
 
 def problem_of(**options):
-    people = make_people(**options)
-    usable = people.labels >= 0
-    return pose_problem(people.rows[usable], people.labels[usable])
+    return make_problem(make_people(**options))
 
 
 @pytest.mark.parametrize("mean", [0.0, 2.0])

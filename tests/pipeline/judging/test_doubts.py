@@ -2,21 +2,19 @@
 
 import numpy as np
 import pytest
-from conftest import make_people
+from conftest import make_people, make_problem
 from scipy.cluster.hierarchy import linkage
 
 from pipeline.groups import groups_from_labels
 from pipeline.judging import doubts
 from pipeline.judging.doubts import best_pairs, cut_cluster, find_doubts, highest_cuts, linked_pairs
-from pipeline.training.problems import pose_problem
 
 
 @pytest.fixture(scope="module")
 def posed():
     """Twenty people in 28 clusters: ten are cut in two, and the last four stand in two clusters."""
     people = make_people(people=20, images=10, noise=0.5)
-    usable = people.labels >= 0
-    problem = pose_problem(people.rows[usable], people.labels[usable])
+    problem = make_problem(people)
     labels = problem.labels.copy()
     for person in range(10):
         labels[np.flatnonzero(labels == person)[:4]] = 100 + person
@@ -83,8 +81,7 @@ def test_cuts_are_the_merges_of_the_tree():
 
 def test_one_cluster_and_faces_alone():
     people = make_people(people=3, images=2)
-    usable = people.labels >= 0
-    graph = pose_problem(people.rows[usable], people.labels[usable]).graph
+    graph = make_problem(people).graph
     count = len(graph.unit)  # one of the twins stands for both
     alone = find_doubts(graph, groups_from_labels(np.arange(count)), nobody_knows)
     assert not len(alone.cuts) and (alone.near[:, 0] >= 0).all()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import make_people
+from conftest import LazyModule, make_people
 
 from pipeline.calibration import Calibration, calibrate_to_impostors
 from pipeline.groups import groups_from_labels, single_faces
@@ -19,12 +19,13 @@ from pipeline.judging.measures import (
     similarity_to_rest,
 )
 from pipeline.rows import unit_rows
-from pipeline.search.knn import nearest_neighbors
+
+knn = LazyModule("pipeline.search.knn")
 
 
 def graph_of(rows, k=10, calibration=None):
     unit = unit_rows(rows, np.ones(len(rows), bool))
-    return measured_graph(unit, *nearest_neighbors(unit, k), calibration or calibrate_to_impostors(unit))
+    return measured_graph(unit, *knn.nearest_neighbors(unit, k), calibration or calibrate_to_impostors(unit))
 
 
 @pytest.fixture

@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
-from conftest import make_people
+from conftest import LazyModule, make_people
 
 from pipeline.calibration import calibrate_to_impostors
 from pipeline.judging import membership
 from pipeline.judging.measures import NODE_MEASURES, measured_graph
 from pipeline.judging.membership import MEMBER_MEASURES, judge_members, revise_members
 from pipeline.rows import unit_rows
-from pipeline.search.knn import nearest_neighbors
+
+knn = LazyModule("pipeline.search.knn")
 
 REST = NODE_MEASURES.index("similarity to the rest of the proposal")
 
@@ -21,7 +22,7 @@ def easy():
     usable = people.labels >= 0
     unit = unit_rows(people.rows, usable)
     labels = np.unique(people.labels[usable], return_inverse=True)[1]
-    return measured_graph(unit, *nearest_neighbors(unit, 15), calibrate_to_impostors(unit)), labels
+    return measured_graph(unit, *knn.nearest_neighbors(unit, 15), calibrate_to_impostors(unit)), labels
 
 
 def close_enough(measured):

@@ -2,17 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
-from conftest import make_people
+from conftest import LazyModule, make_people
 
 from pipeline.calibration import Calibration, calibrate_to_impostors
 from pipeline.proposals.copies import COPY_DISTANCE, collapse_copies, first_of_equal, near_copies
 from pipeline.rows import unit_rows
-from pipeline.search.knn import nearest_neighbors
-from pipeline.training.problems import people_of, pose_problem
-from predict import WEIGHTS
-from stages.judges import load_judges
 
+knn, problems = LazyModule("pipeline.search.knn"), LazyModule("pipeline.training.problems")
 CALIBRATION = Calibration(0.0, 0.1)
 
 
@@ -22,7 +18,7 @@ def on_a_circle(*degrees):
 
 
 def standing_for(unit, calibration=CALIBRATION):
-    return near_copies(*nearest_neighbors(unit, 3), calibration, np.arange(len(unit)))
+    return near_copies(*knn.nearest_neighbors(unit, 3), calibration, np.arange(len(unit)))
 
 
 def test_equal_rows_stand_for_one_another_and_others_do_not():
@@ -60,7 +56,7 @@ def test_more_copies_than_there_are_neighbors_become_one_face():
 
     def search(standing):
         asked.append(int(standing.sum()))
-        return *nearest_neighbors(unit[standing], 5), CALIBRATION
+        return *knn.nearest_neighbors(unit[standing], 5), CALIBRATION
 
     stands, neighbors, _, _ = collapse_copies(unit, search)
     assert len(np.unique(stands)) == 4 and neighbors.shape == (4, 3)
@@ -75,16 +71,15 @@ def test_no_copies_ask_for_one_search():
 
     def search(standing):
         asked.append(standing.all())
-        return *nearest_neighbors(unit, 5), calibrate_to_impostors(unit)
+        return *knn.nearest_neighbors(unit, 5), calibrate_to_impostors(unit)
 
     stands, *_ = collapse_copies(unit, search)
     assert asked == [True] and stands.tolist() == list(range(len(unit)))
 
 
-@pytest.fixture(scope="module")
-def judges():
-    loaded = load_judges(WEIGHTS, torch.device("cpu"))
-    return loaded.predict_iou, loaded.predict_member
+def people_of(judges, rows, labels):
+    posed = problems.pose_problem(rows, labels)
+    return problems.people_of(posed, judges.predict_iou, judges.predict_member)
 
 
 @pytest.mark.parametrize("times", [2, 5])
@@ -92,9 +87,9 @@ def test_copying_the_list_leaves_the_people_as_they_are(judges, times):
     people = make_people(people=20, images=6, noise=0.9, seed=times)
     usable = people.labels >= 0
     rows, labels = people.rows[usable], people.labels[usable]
-    once = people_of(pose_problem(rows, labels), *judges)
+    once = people_of(judges, rows, labels)
     order = np.random.default_rng(0).permutation(times * len(rows))
-    copied = people_of(pose_problem(np.tile(rows, (times, 1))[order], np.tile(labels, times)[order]), *judges)
+    copied = people_of(judges, np.tile(rows, (times, 1))[order], np.tile(labels, times)[order])
     pairs = np.unique(np.stack([np.tile(once, times)[order], copied]), axis=1)
     assert pairs.shape[1] == once.max() + 1 == copied.max() + 1
 
@@ -104,6 +99,6 @@ def test_frames_of_each_shot_do_not_split_its_person(judges):
     usable = people.labels >= 0
     rows, labels = np.repeat(people.rows[usable], 20, axis=0), np.repeat(people.labels[usable], 20)
     frames = rows + 0.1 / np.sqrt(64) * np.random.default_rng(0).standard_normal(rows.shape)
-    found = people_of(pose_problem(frames.astype(np.float32), labels), *judges)
-    once = people_of(pose_problem(people.rows[usable], people.labels[usable]), *judges)
+    found = people_of(judges, frames.astype(np.float32), labels)
+    once = people_of(judges, people.rows[usable], people.labels[usable])
     assert found.max() == once.max()

@@ -6,7 +6,7 @@ from common.errors import InputError
 
 import numpy as np
 import pytest
-from conftest import make_people
+from conftest import LazyModule, make_people
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
@@ -19,7 +19,8 @@ from pipeline.proposals.edges import edges_of_graph, shared_neighbors
 from pipeline.proposals.linkage import average_linkage, single_linkage
 from pipeline.proposals.merging import propose
 from pipeline.rows import unit_rows
-from pipeline.search.knn import nearest_neighbors
+
+knn = LazyModule("pipeline.search.knn")
 
 RAW = Calibration(0.0, 1.0)
 
@@ -28,7 +29,7 @@ def posed(seed=0, people=12, images=8, noise=0.8, k=20):
     people = make_people(people=people, images=images, noise=noise, seed=seed)
     usable = people.labels >= 0
     unit = unit_rows(people.rows, usable)
-    return unit, *nearest_neighbors(unit, k), people.labels[usable]
+    return unit, *knn.nearest_neighbors(unit, k), people.labels[usable]
 
 
 def partition(labels):
@@ -51,7 +52,7 @@ def tree_cut(unit, method, threshold):
 @pytest.mark.parametrize(("method", "threshold"), [("single", 0.7), ("average", 0.45)])
 def test_a_sweep_over_all_pairs_cuts_the_tree(method, threshold):
     unit, *_ = posed()
-    neighbors, cosines = nearest_neighbors(unit, len(unit) - 1)
+    neighbors, cosines = knn.nearest_neighbors(unit, len(unit) - 1)
     edges = edges_of_graph(neighbors, cosines)
     thresholds = np.linspace(0.95, threshold, 12)
     if method == "single":
@@ -136,9 +137,9 @@ def test_where_one_hierarchy_fails_the_other_ends_within_a_round(monkeypatch):
 
 def test_two_rows_and_equal_rows_can_be_proposed():
     unit = np.float32([[1, 0], [1, 0]])
-    assert proposals_of(propose(unit, *nearest_neighbors(unit, 1), calibrate_to_impostors(unit)))
+    assert proposals_of(propose(unit, *knn.nearest_neighbors(unit, 1), calibrate_to_impostors(unit)))
     unit = np.tile(np.float32([[0.6, 0.8]]), (50, 1))
-    rounds = propose(unit, *nearest_neighbors(unit, 10), calibrate_to_impostors(unit))
+    rounds = propose(unit, *knn.nearest_neighbors(unit, 10), calibrate_to_impostors(unit))
     assert max(map(len, proposals_of(rounds))) == 50
 
 

@@ -2,21 +2,19 @@
 
 import numpy as np
 import pytest
-from conftest import make_people
+from conftest import make_people, make_problem
 
 from pipeline.groups import groups_from_labels
 from pipeline.judging.measures import NONE
 from pipeline.report import checks
 from pipeline.report.checks import inspect_clusters
-from pipeline.training.problems import pose_problem
 
 
 @pytest.fixture(scope="module")
 def posed():
     """A graph of 20 people in 30 clusters: ten people are cut in two, and one face is misplaced."""
     people = make_people(people=20, images=10, noise=0.5)
-    usable = people.labels >= 0
-    problem = pose_problem(people.rows[usable], people.labels[usable])
+    problem = make_problem(people)
     labels = problem.labels.copy()
     for person in range(10):
         labels[np.flatnonzero(labels == person)[:4]] = 100 + person

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from conftest import make_people
+from conftest import LazyModule, make_people
 
-from pipeline.search import ivf as ivf_module
-from pipeline.search.ivf import fewest_probes, make_lists, nearest_in_lists
+ivf = LazyModule("pipeline.search.ivf")
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +12,7 @@ def divided():
     """Unit rows with one of zeros left out, and their lists."""
     rows = make_people(people=60, images=20, noise=0.6).rows
     usable = rows.any(axis=1)
-    lists = make_lists(rows, usable)
+    lists = ivf.make_lists(rows, usable)
     unit = rows[usable] / np.linalg.norm(rows[usable], axis=1, keepdims=True)
     return unit, lists
 
@@ -35,10 +34,10 @@ def test_lists_hold_each_row_once_and_in_the_list_nearest_to_it(divided):
 def test_a_query_finds_the_best_of_the_lists_it_looks_into(divided, probes, at_once, monkeypatch):
     unit, lists = divided
     for bound in ("PROBES_AT_ONCE", "PRODUCTS_AT_ONCE"):
-        monkeypatch.setattr(ivf_module, bound, at_once or getattr(ivf_module, bound))
+        monkeypatch.setattr(f"pipeline.search.ivf.{bound}", at_once or getattr(ivf, bound))
     probes = probes or lists.centroids.ntotal
     queries, k = unit[:130], 30
-    cosines, found = nearest_in_lists(lists, queries, k, probes)
+    cosines, found = ivf.nearest_in_lists(lists, queries, k, probes)
     looked_into = np.zeros((len(queries), lists.centroids.ntotal), bool)
     np.put_along_axis(looked_into, lists.centroids.search(queries, probes)[1], True, axis=1)
     expected = np.where(looked_into[:, lists.list_of], queries @ unit.T, -np.inf)
@@ -54,8 +53,8 @@ def test_a_query_finds_the_best_of_the_lists_it_looks_into(divided, probes, at_o
 @pytest.mark.parametrize("count", [1, 2, 30, 500])
 def test_rows_that_are_all_alike_can_be_divided(count):
     rows = np.tile(np.float32([[3, 4]]), (count, 1))
-    lists = make_lists(rows, np.ones(count, bool))
-    cosines, found = nearest_in_lists(lists, lists.rows[:2], 1, lists.centroids.ntotal)
+    lists = ivf.make_lists(rows, np.ones(count, bool))
+    cosines, found = ivf.nearest_in_lists(lists, lists.rows[:2], 1, lists.centroids.ntotal)
     np.testing.assert_allclose(cosines, 1, atol=1e-6)
     assert ((found >= 0) & (found < count)).all()
 
@@ -66,12 +65,12 @@ def test_the_fewest_probes_find_the_share_asked_for_and_fewer_do_not(divided):
     nearest = np.argsort(-(queries @ unit.T), axis=1)[:, :k]
 
     def share(probes):
-        _, found = nearest_in_lists(lists, queries, k, probes)
+        _, found = ivf.nearest_in_lists(lists, queries, k, probes)
         return np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(nearest, found, strict=True)])
 
-    probes, recall, compared = fewest_probes(lists, queries, nearest, 0.9)
+    probes, recall, compared = ivf.fewest_probes(lists, queries, nearest, 0.9)
     assert 1 < probes < lists.centroids.ntotal
     assert recall >= 0.9 > share(probes - 1)
     assert share(probes) == pytest.approx(recall, abs=1e-3)
     assert probes / lists.centroids.ntotal < 2 * compared < 2
-    assert fewest_probes(lists, queries, nearest, 1.0)[1] == 1.0
+    assert ivf.fewest_probes(lists, queries, nearest, 1.0)[1] == 1.0

@@ -2,19 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
-from conftest import make_people
+from conftest import LazyModule, make_people
 
 from pipeline.rows import Numbering, graph_of_usable_rows, unit_blocks, unit_rows
-from pipeline.search import gpu, knn
-from pipeline.search.gpu import find_by_matrices
-from pipeline.search.knn import (
-    exact_search,
-    fill_graph,
-    make_search,
-    nearest_neighbors,
-    nearest_rows,
-)
+
+torch = LazyModule("torch")
+gpu, knn = LazyModule("pipeline.search.gpu"), LazyModule("pipeline.search.knn")
 
 
 @pytest.fixture
@@ -27,14 +20,14 @@ def filled(method, rows, k):
     """The graph of rows as a stage makes it."""
     usable = rows.any(axis=1)
     neighbors, similarities = np.empty((len(rows), k), np.int32), np.empty((len(rows), k), np.float32)
-    search = make_search(method, rows, usable, k)
+    search = knn.make_search(method, rows, usable, k)
     results = search.results(unit_blocks(rows, usable), k + 1)
-    fill_graph(results, Numbering(usable), neighbors, similarities)
+    knn.fill_graph(results, Numbering(usable), neighbors, similarities)
     return search, neighbors, similarities
 
 
 def test_neighbors_are_those_of_brute_force(unit):
-    neighbors, similarities = nearest_neighbors(unit, 7)
+    neighbors, similarities = knn.nearest_neighbors(unit, 7)
     cosines = unit @ unit.T
     np.fill_diagonal(cosines, -2)
     expected = -np.sort(-cosines, axis=1)[:, :7]
@@ -44,18 +37,18 @@ def test_neighbors_are_those_of_brute_force(unit):
 
 def test_oneself_is_left_out_even_among_duplicates():
     unit = np.tile(np.float32([[0.6, 0.8]]), (9, 1))
-    neighbors, similarities = nearest_neighbors(unit, 4)
+    neighbors, similarities = knn.nearest_neighbors(unit, 4)
     assert not (neighbors == np.arange(9)[:, None]).any()
     assert all(len(set(row)) == 4 for row in neighbors.tolist())
     np.testing.assert_allclose(similarities, 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("k", [10, knn.RESERVOIR_FROM])  # faiss keeps them in a heap, in a reservoir
+@pytest.mark.parametrize("k", [10, 40])  # faiss keeps them in a heap, in a reservoir
 @pytest.mark.parametrize("duplicates", [20, 3000])
 def test_of_equal_rows_the_first_ones_are_found(k, duplicates):
     rng = np.random.default_rng(0)
     unit = np.eye(4, dtype=np.float32)[np.append(rng.integers(1, 4, 600), np.zeros(duplicates, int))]
-    cosines, found = nearest_rows(unit, unit, k)
+    cosines, found = knn.nearest_rows(unit, unit, k)
     products = unit @ unit.T
     expected = np.argsort(-products, axis=1, kind="stable")[:, :k]
     np.testing.assert_array_equal(found, expected)
@@ -63,8 +56,8 @@ def test_of_equal_rows_the_first_ones_are_found(k, duplicates):
 
 
 def test_there_are_no_more_neighbors_than_other_rows(unit):
-    assert nearest_neighbors(unit[:3], 80)[0].shape == (3, 2)
-    assert nearest_neighbors(unit[:1], 80)[0].shape == (1, 0)
+    assert knn.nearest_neighbors(unit[:3], 80)[0].shape == (3, 2)
+    assert knn.nearest_neighbors(unit[:1], 80)[0].shape == (1, 0)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
@@ -79,7 +72,7 @@ def test_rows_of_zeros_have_no_neighbors_and_are_none(people):
     assert (neighbors[people.zero] == -1).all() and (similarities[people.zero] == 0).all()
     assert not (neighbors == people.zero).any()
     near, cosines = graph_of_usable_rows(neighbors, similarities, Numbering(usable))
-    expected = nearest_neighbors(unit_rows(people.rows, usable), 5)
+    expected = knn.nearest_neighbors(unit_rows(people.rows, usable), 5)
     np.testing.assert_array_equal(near[:], expected[0])
     np.testing.assert_array_equal(cosines[:], expected[1])
 
@@ -98,7 +91,7 @@ def test_approximate_search_has_the_recall_it_says():
 
 def test_a_query_that_finds_too_few_is_answered_in_full(monkeypatch):
     rows = make_people(people=20, images=30, noise=0.1).rows
-    monkeypatch.setattr(knn, "MIN_RECALL", 0.0)  # so the least effort will do
+    monkeypatch.setattr("pipeline.search.knn.MIN_RECALL", 0.0)  # so the least effort will do
     _, neighbors, _ = filled("ivf", rows, 100)
     usable = rows.any(axis=1)
     assert (neighbors[usable] >= 0).all()
@@ -107,13 +100,13 @@ def test_a_query_that_finds_too_few_is_answered_in_full(monkeypatch):
 def test_search_by_matrices_finds_what_faiss_finds(monkeypatch):
     rows = make_people(people=40, images=20).rows
     unit = unit_rows(rows, rows.any(axis=1))
-    monkeypatch.setattr(gpu, "QUERIES_AT_ONCE", 100)
-    monkeypatch.setattr(gpu, "ROWS_AT_ONCE", 70)
-    cosines, found = find_by_matrices(unit, torch.device("cpu"))(unit[:250], 90)
-    expected, _ = exact_search(unit).find(unit[:250], 90)
+    monkeypatch.setattr("pipeline.search.gpu.QUERIES_AT_ONCE", 100)
+    monkeypatch.setattr("pipeline.search.gpu.ROWS_AT_ONCE", 70)
+    cosines, found = gpu.find_by_matrices(unit, torch.device("cpu"))(unit[:250], 90)
+    expected, _ = knn.exact_search(unit).find(unit[:250], 90)
     np.testing.assert_allclose(cosines, expected, atol=1e-6)
     np.testing.assert_allclose(np.einsum("qd,qkd->qk", unit[:250], unit[found]), expected, atol=1e-6)
-    assert find_by_matrices(unit[:3], torch.device("cpu"))(unit[:2], 3)[1].shape == (2, 3)
+    assert gpu.find_by_matrices(unit[:3], torch.device("cpu"))(unit[:2], 3)[1].shape == (2, 3)
 
 
 @pytest.mark.gpu
@@ -128,9 +121,9 @@ def test_a_gpu_finds_what_brute_force_finds(unit):
 
 def test_search_is_approximate_only_where_exact_is_slow(unit, monkeypatch):
     usable = np.ones(len(unit), bool)
-    assert make_search("auto", unit, usable, 5).method == "exact"
-    monkeypatch.setattr(knn, "MAX_EXACT", 1000)
-    assert make_search("auto", unit, usable, 5).method == "ivf"
-    monkeypatch.setattr(knn, "MAX_COMPARED", 0.0)  # IVF would take as long
-    assert make_search("auto", unit, usable, 5).method == "exact"
-    assert make_search("ivf", unit, usable, 5).method == "ivf"
+    assert knn.make_search("auto", unit, usable, 5).method == "exact"
+    monkeypatch.setattr("pipeline.search.knn.MAX_EXACT", 1000)
+    assert knn.make_search("auto", unit, usable, 5).method == "ivf"
+    monkeypatch.setattr("pipeline.search.knn.MAX_COMPARED", 0.0)  # IVF would take as long
+    assert knn.make_search("auto", unit, usable, 5).method == "exact"
+    assert knn.make_search("ivf", unit, usable, 5).method == "ivf"
