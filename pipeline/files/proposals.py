@@ -32,7 +32,11 @@ from pipeline.rows import Numbering, blocks
 
 PROPOSAL_COMMAND = "sh run_proposal.sh"
 SUPER_VERTEX_FORMAT = 3
-SUPER_VERTEX_FILES = ("manifest.json", "neighbors.npy", "similarities.npy", "stands_for.npy", "round_*")
+SUPER_VERTEX_FILES = ("manifest.json", "neighbors.npy", "similarities.npy", "stands_for.npy", "round_*") + (
+    "round_*/members.npy",
+    "round_*/offsets.npy",
+    "round_*/repeats.npy",
+)
 
 
 @dataclass(frozen=True)
