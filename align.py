@@ -9,12 +9,13 @@ run goes on where it was, and when photos are added only those are looked at.
 
 import argparse
 import sys
-import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which PYTHONSAFEPATH leaves out
 
 from common import cli
 from common.profile import step
-from common.progress import log, warn
+from common.progress import elapsed, log, warn
 
 EXAMPLES = """  sh run_align.sh photos
   sh run_align.sh photos more/party.jpg --min-face 48
@@ -58,7 +59,6 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """List the photos, find and align the faces of those not done yet, write."""
-    started = time.monotonic()
     from pipeline.files.atomic import digest_file, put_in_place, take_back
     from pipeline.files.faces import (
         beside,
@@ -104,7 +104,7 @@ def main(args: argparse.Namespace) -> None:
     if unreadable:
         first = unreadable[0]
         warn(f"{len(unreadable)} photos could not be read: the first is {first['photo']}: {first['reason']}")
-    seconds = time.monotonic() - started
+    seconds = elapsed()
     log(
         f"{args.output}.txt: {alignment.summary(entries, run)}, "
         + (f"in {seconds:.1f} s ({fresh / seconds:.1f} photos a second)" if fresh else "done already")

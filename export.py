@@ -2,6 +2,7 @@
 
 Reads clusters.txt and clusters.json, and the file list that the features came from (feature.json says
 which). Writes a folder with one folder per person, a table of path, cluster and confidence, or XMP sidecars.
+In a folder nothing is removed or replaced that no export wrote, or that was changed since.
 A person's number is the line of clusters.txt, from 1; the confidence is the predicted IoU. Names given in
 the report go along; people hidden there stay out.
 
@@ -10,12 +11,13 @@ the report go along; people hidden there stay out.
 
 import argparse
 import sys
-import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which PYTHONSAFEPATH leaves out
 
 from common import cli
 from common.errors import UsageError
-from common.progress import count, log
+from common.progress import count, elapsed, log
 
 DEFAULT_OUTPUT = {"folders": "export", "csv": "export.csv", "json": "export.json", "xmp": "sidecars"}
 
@@ -52,11 +54,11 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Read clusters and paths, join them, write."""
-    start = time.monotonic()
     from pipeline import exports
     from pipeline.files.clusters import read_clusters, refuse_other_rows
     from pipeline.files.features import read_feature_json
     from pipeline.files.locks import only_run
+    from pipeline.groups import people_in_words
     from pipeline.sidecars import TOP, write_sidecars
 
     output = args.output or Path(DEFAULT_OUTPUT[args.to])
@@ -71,23 +73,31 @@ def main(args: argparse.Namespace) -> None:
     faces = list(exports.join(clusters, filelist, confidence, names, hidden))
     if args.photos:
         faces = exports.with_photos_alone(faces, filelist.path)
-    written = 0
+    said = people_in_words(clusters, hidden, len(filelist.names))
+    kept: list[Path] = []
     with only_run(output.resolve().parent):
+        if args.to in ("folders", "xmp"):
+            exports.refuse_images_in(output, [*filelist.paths, *(face.path for face in faces)])
         if args.to == "folders":
-            exports.write_folders(output, faces, len(clusters), args.copy)
+            kept, missing = exports.write_folders(output, faces, len(clusters), args.copy)
+            if missing:
+                said += f"; {count(len(missing), 'image')} not found, listed in {output / exports.MISSING}"
         elif args.to == "csv":
             exports.write_csv(output, faces)
         elif args.to == "json":
             exports.write_table_json(output, faces)
         else:
-            written = write_sidecars(output, faces)
-    seconds = time.monotonic() - start
-    people = len({face.cluster for face in faces})
-    what = f"{count(len(faces), 'face')} of {count(people, 'person', 'people')}"
-    if args.to == "xmp":
-        what += f", {count(written, 'sidecar')}; next: copy what is in {output / TOP} beside the photos"
-    log(f"wrote {output}: {what} in {seconds:.1f} s")
+            kept, written = write_sidecars(output, faces)
+            said += f", {count(written, 'sidecar')}"
+    if kept:
+        log(
+            f"{output}: kept {count(len(kept), 'file')} not written by an export, changed since, or of an "
+            f"image that is gone: the first is {kept[0]}"
+        )
+    following = f"; next: copy what is in {output / TOP} beside the photos" if args.to == "xmp" else ""
+    log(f"wrote {output}: {said}, in {elapsed():.1f} s{following}")
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(main, get_parser()))
+    hint = "run the same command again: it goes on where it stopped"
+    sys.exit(cli.run(main, get_parser(), resume_hint=hint))

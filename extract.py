@@ -9,14 +9,15 @@ and when the list has changed, only new and changed images are computed.
 
 import argparse
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which PYTHONSAFEPATH leaves out
+
 from common import cli
 from common.profile import step
-from common.progress import log
+from common.progress import elapsed, log
 
 from distributed.engine import add_engine_options, check_engine, engine
 from model.names import BACKBONE_NAMES
@@ -57,7 +58,6 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Read the list, compute what is not there yet, write."""
-    started = time.monotonic()
     check_engine(args)
     from pipeline.files.atomic import digest_file, refuse_foreign
     from pipeline.files.calibration import calibration_json, known_calibration
@@ -74,7 +74,7 @@ def main(args: argparse.Namespace) -> None:
     with step("load the face network"):
         from model.backbones import load_backbone
         from stages import extraction
-        from stages.alignment import warn_of_unaligned
+        from stages.alignment import find_unaligned
 
         backbone = load_backbone(args.model, args.weights)
     run: dict[str, Any] = {
@@ -97,13 +97,12 @@ def main(args: argparse.Namespace) -> None:
         plan = extraction.plan_rows(filelist, images, earlier)
         if finished and extraction.is_unchanged(plan, finished, filelist):
             extraction.refuse_unreadable(finished["unreadable"], filelist, args.strict)
-            extraction.warn_of_doubtful(extraction.doubtful(images, filelist))
+            doubtful = extraction.known_unaligned(finished) + extraction.doubtful(images, filelist)
+            extraction.warn_of_doubtful(doubtful)
             if finished | made_from != finished:
                 write_json(feature_json_path(args.output), finished | made_from)
-            log(
-                f"{args.output}: is done already, {len(finished['unreadable'])} of its images unreadable; "
-                f"--restart computes it anew; {NEXT}"
-            )
+            words = extraction.unreadable_in_words(finished["unreadable"], args.output)
+            log(f"{args.output}: is done already, {words}; --restart computes it anew; {NEXT}")
             return
         with engine(args) as machines:
             device = machines.device(args.device)
@@ -116,12 +115,13 @@ def main(args: argparse.Namespace) -> None:
                 lambda stopped: extraction.differences(stopped, run_here),
             )
             try:
-                if not earlier and not journal.done:
-                    warn_of_unaligned(filelist.paths, args.crop)
                 if journal.done or journal.set_aside:  # a stopped run has rows as well
                     earlier = [*earlier, *journal.set_aside]
                     plan = extraction.plan_rows(filelist, images, earlier, journal.done)
                 before = journal.done
+                unaligned = extraction.known_unaligned(finished)
+                if len(plan.todo):
+                    unaligned = find_unaligned(filelist, args.crop)
                 make = partial(extraction.feature_maker, args.crop, backbone, device)
                 extraction.write_rows(
                     filelist,
@@ -144,16 +144,17 @@ def main(args: argparse.Namespace) -> None:
             "images_sha256": digest_file(image_records_path(args.output)),
         }
         doubtful = extraction.doubtful(images, filelist)
-        meta = {"format": 2} | run | made_from | digests | {"unreadable": unreadable, "doubtful": doubtful}
+        seen = {"unreadable": unreadable, "doubtful": unaligned + doubtful}
+        meta = {"format": 2} | run | made_from | digests | seen
         if known:
             meta["calibration"] = calibration_json(known)
         write_json(feature_json_path(args.output), meta)
         drop_journal(args.output)
     extraction.warn_of_doubtful(doubtful)
-    seconds = time.monotonic() - started
+    seconds = elapsed()
     log(
         f"{args.output}: {run['count']} images ({extraction.counted(plan, before)}), "
-        f"{len(unreadable)} of them unreadable, in {seconds:.1f} s "
+        f"{extraction.unreadable_in_words(unreadable, args.output)}, in {seconds:.1f} s "
         f"({len(plan.todo) / seconds:.0f} a second); {NEXT}"
     )
 

@@ -11,14 +11,15 @@ From Python, `cluster_faces` goes from features to labels in one call.
 
 import argparse
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which PYTHONSAFEPATH leaves out
 
 from common import cli
 from common.errors import UsageError
 from common.profile import profile_lines, step
-from common.progress import log, warn
+from common.progress import count, elapsed, log, warn
 
 from distributed.engine import add_engine_options, check_engine, engine
 from pipeline.defaults import NEIGHBORS, SELECTIONS
@@ -83,7 +84,6 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Choose clusters, revise their members, keep corrections, score, write."""
-    started = time.monotonic()
     check_engine(args)
     if args.engine == "ray" and args.device not in ("auto", "cpu"):
         raise UsageError(f"--device {args.device}: --engine ray scores on CPUs: leave one of them out")
@@ -94,7 +94,7 @@ def main(args: argparse.Namespace) -> None:
     from pipeline.files.features import feature_json_path, read_features
     from pipeline.files.locks import only_run
     from pipeline.files.proposals import read_super_vertex
-    from pipeline.groups import canonical_groups, groups_from_labels
+    from pipeline.groups import canonical_groups, groups_from_labels, people_in_words
 
     cli.refuse_overwriting(
         [args.output, args.output.with_suffix(".json")],
@@ -159,21 +159,21 @@ def main(args: argparse.Namespace) -> None:
             predicted_iou = numbering.at_rows(scores[people], 0)[groups.members[groups.offsets[:-1]]]
             kept_in = {"corrections": str(args.corrections.resolve())} if args.corrections else {}
             people_said = groups_of_people(corrections, groups, len(numbering.usable))
+            hidden = [group for group, person in people_said if person.hidden]
             files.write_clusters(
                 args.output,
                 groups,
                 made_from | kept_in,
                 predicted_iou,
                 {group: person.name for group, person in people_said if person.name},
-                [group for group, person in people_said if person.hidden],
+                hidden,
             )
     if args.profile:
         print("\n".join(profile_lines()))
-    alone = int((groups.sizes == 1).sum())
-    kept = f"{len(corrections)} corrections kept, " if args.corrections else ""
+    kept = f"{count(len(corrections), 'correction')} kept, " if args.corrections else ""
     log(
-        f"{args.output}: {len(groups) - alone} people in {len(groups.members) - alone} faces, "
-        f"{alone} faces alone, {kept}in {time.monotonic() - started:.1f} s; next: {next_command}"
+        f"{args.output}: {people_in_words(groups, hidden, len(features.rows))}, {kept}"
+        f"in {elapsed():.1f} s; next: {next_command}"
     )
 
 

@@ -8,15 +8,16 @@ graph and the cluster proposals of every round of merging.
 
 import argparse
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which PYTHONSAFEPATH leaves out
+
 from common import cli
 from common.errors import InputError, UsageError
 from common.profile import profile_lines, step
-from common.progress import log, warn
+from common.progress import elapsed, log, warn
 
 from distributed.engine import add_engine_options, check_engine, engine
 from pipeline.defaults import MAX_SIZE, NEIGHBORS, ROUNDS, SEARCHES, THRESHOLD
@@ -105,7 +106,6 @@ def kept_of_earlier_run(
 
 def main(args: argparse.Namespace) -> None:
     """Search, calibrate, merge, write."""
-    started = time.monotonic()
     check_engine(args)
     if args.engine == "ray" and args.search not in ("auto", "exact"):
         raise UsageError(f"--search {args.search}: --engine ray searches exactly: leave one of them out")
@@ -210,7 +210,7 @@ def main(args: argparse.Namespace) -> None:
             if described["method"] != "exact"
             else ""
         )
-        + f", in {time.monotonic() - started:.1f} s; next: sh run_predict.sh"
+        + f", in {elapsed():.1f} s; next: sh run_predict.sh"
     )
 
 

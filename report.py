@@ -9,14 +9,15 @@ opens from disk, without a server.
 
 import argparse
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which PYTHONSAFEPATH leaves out
 
 from common import cli
 from common.errors import InputError
 from common.profile import profile_lines, step
-from common.progress import bar, count, log
+from common.progress import bar, count, elapsed, log
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 EXAMPLES = """  sh run_report.sh
@@ -55,7 +56,6 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Compare the clusters, make thumbnails, draw charts, write the page."""
-    started = time.monotonic()
     import numpy as np
 
     from pipeline.files.clusters import read_cluster_json, read_clusters
@@ -77,7 +77,7 @@ def main(args: argparse.Namespace) -> None:
             )
         filelist = filelist_of_rows(args.filelist, features)
         from pipeline.corrections.said import corrections_kept, load_corrections
-        from pipeline.groups import Groups
+        from pipeline.groups import Groups, people_in_words
         from pipeline.judging.cluster import graph_of
         from pipeline.report import data as shown
         from pipeline.report.charts import draw_charts
@@ -122,7 +122,8 @@ def main(args: argparse.Namespace) -> None:
                 **shown.face_data(features, clusters, inspection, doubts, filelist, thumbnails),
             }
             add_photos((value for name, value in data.items() if name.startswith("faces_")), filelist)
-            words = shown.words_of(data["index"], args.clusters)
+            images = len(features.rows)
+            words = shown.words_of(data["index"], clusters, found, args.clusters, images)
             write_report(
                 args.output,
                 data,
@@ -133,10 +134,10 @@ def main(args: argparse.Namespace) -> None:
             drop_other_thumbnails(folder, used)
     if args.profile:
         print("\n".join(profile_lines()))
-    people, alone = count(words["people"], "person", "people"), count(words["alone"], "face")
+    people = people_in_words(clusters, found.get("hidden", []), images)
     log(
-        f"{args.output / 'index.html'}: {people}, {alone} alone, {count(len(used), 'thumbnail')}, "
-        f"in {time.monotonic() - started:.1f} s; "
+        f"{args.output / 'index.html'}: {people}, {count(len(used), 'thumbnail')}, "
+        f"in {elapsed():.1f} s; "
         "next: open it in a browser, or sh run_export.sh"
     )
 

@@ -25,8 +25,8 @@ for folder in "$here" "$here/demo"; do
     if [ ! -L "$folder" ]; then
         for path in "$folder"/feature.bin "$folder"/feature.json "$folder"/feature.images \
             "$folder"/feat.bin "$folder"/feat.json "$folder"/feat.images \
-            "$folder"/super_vertex "$folder"/.feature.bin.* "$folder"/.feature.json.* "$folder"/.feature.images.* \
-            "$folder"/.super_vertex.*; do
+            "$folder"/super_vertex "$folder"/.feature.*.face-clusters-* \
+            "$folder"/.super_vertex.face-clusters-*; do
             remove "$path"
         done
     fi

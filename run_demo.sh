@@ -22,7 +22,7 @@ find_python requirements.txt
 sample=
 if [ $# -eq 0 ]; then
     sample=yes
-    PYTHONPATH=$here "$python" "$here/scripts/draw_sample.py" --output demo
+    "$python" "$here/scripts/draw_sample.py" --output demo
     cd demo
     set -- faces.txt
 elif [ -d "$1" ]; then

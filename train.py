@@ -11,12 +11,13 @@ A stopped run goes on from its last epoch.
 import argparse
 import shlex
 import sys
-import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which PYTHONSAFEPATH leaves out
 
 from common import cli
 from common.inputs import require_file
-from common.progress import log
+from common.progress import elapsed, log
 
 EXAMPLES = """  sh run_train.sh --set mix.bin mix_labels.txt --output trained
   sh run_train.sh --set a.bin people.txt --set b.bin people.txt --dim 128"""
@@ -62,7 +63,6 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Train both networks for each fold, scored on people they never saw; write weights and card."""
-    started = time.monotonic()
     for path in sum(args.set, []):
         require_file(path, "give --set a feature file and its labels")
     import torch
@@ -101,7 +101,7 @@ def main(args: argparse.Namespace) -> None:
         checkpoint.unlink(missing_ok=True)
     log(card)
     log(
-        f"{args.output}: {args.folds} networks of each kind in {time.monotonic() - started:.0f} s; "
+        f"{args.output}: {args.folds} networks of each kind in {elapsed():.0f} s; "
         f"next: sh run_predict.sh --weights {shlex.quote(str(args.output))}"
     )
 

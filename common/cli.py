@@ -18,7 +18,7 @@ from common import __version__
 from common.errors import EnvironmentFault, FaultError, InputError, UsageError
 from common.inputs import bus_error_line
 from common.profile import forget_steps
-from common.progress import printable, set_quiet, warn
+from common.progress import begin, printable, set_quiet, warn
 
 MAX_NUMBER = 10**9  # of an option: more than any use needs, and within int32 and float32
 Number = TypeVar("Number", int, float)
@@ -134,6 +134,7 @@ def run(
     """
     error: Exception
     debug = False
+    begin()
     forget_steps()
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.")
     # A last collection, which looks through all objects of torch for nothing, would take a second.

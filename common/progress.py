@@ -1,10 +1,12 @@
-"""Progress: shown for steps over two seconds, only on a terminal, never with --quiet."""
+"""Progress: shown after two seconds of silence, only on a terminal, never with --quiet."""
 
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 if TYPE_CHECKING:
@@ -13,15 +15,38 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BOLD, RED = 1, 31
-DELAY = 2  # seconds before a step shows its progress
+DELAY = 2  # seconds of a stage, or of a bar, before anything shows
+SOON = 0.3  # seconds of a step that shows later in a stage
 
 _quiet = False
+_began: float | None = None  # when this process or its latest stage did, by the monotonic clock
+_bar_shows = float("inf")  # when a bar takes the line of the step over, by the monotonic clock
 
 
 def set_quiet(quiet: bool) -> None:
     """Turn progress bars and `log` off (or on again) for this process."""
     global _quiet
     _quiet = quiet
+
+
+def begin() -> None:
+    """Note that a stage begins: with its process, where that has had no other one."""
+    global _began
+    now = time.monotonic()
+    _began = now - (_age_of_process() if _began is None else 0)
+
+
+def elapsed() -> float:
+    """Seconds since the stage began, the start of the interpreter among them; 0 where none has."""
+    return 0.0 if _began is None else time.monotonic() - _began
+
+
+def _age_of_process() -> float:
+    with suppress(OSError, AttributeError, ValueError, IndexError):  # on Linux alone
+        # From the boot to its start.
+        ticks = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def printable(text: str) -> str:
@@ -63,11 +88,13 @@ def bar(total: int | None, description: str, unit: str = "it") -> "tqdm":
     """A progress bar to update by hand; a context manager."""
     from tqdm import tqdm  # not needed for --help
 
+    global _bar_shows
+    _bar_shows = time.monotonic() + DELAY
     return tqdm(
         total=total,
         desc=description,
         unit=f" {unit}",
-        delay=DELAY,
+        delay=max(DELAY - elapsed(), SOON) if elapsed() < DELAY else DELAY,
         disable=not _is_shown(),
         ascii=bool(os.environ.get("NO_COLOR")),
         smoothing=0.1,
@@ -76,24 +103,28 @@ def bar(total: int | None, description: str, unit: str = "it") -> "tqdm":
 
 @contextmanager
 def named(step: str) -> Iterator[None]:
-    """Show what is being done while the body runs; a bar in it replaces the line."""
-    line = f"{step} ..."
-    shown = []
+    """Show what is being done while the body runs, and for how long; a bar in it takes the line over."""
+    global _bar_shows
+    _bar_shows = float("inf")
+    ended, started = threading.Event(), time.monotonic()
+    lines: list[str] = []
 
     def show() -> None:
-        print(line, end="\r", file=sys.stderr, flush=True)
-        shown.append(line)
+        wait = max(DELAY - elapsed(), SOON)
+        while not ended.wait(wait) and time.monotonic() < _bar_shows:
+            lines.append(f"{step} ... {time.monotonic() - started:.0f} s")
+            print(lines[-1], end="\r", file=sys.stderr, flush=True)
+            wait = 1
 
-    timer = threading.Timer(DELAY, show)
-    timer.daemon = True
+    shower = threading.Thread(target=show, daemon=True)
     if _is_shown():
-        timer.start()
+        shower.start()
     try:
         yield
     finally:
-        timer.cancel()
-        if shown:
-            print(" " * len(line), end="\r", file=sys.stderr, flush=True)
+        ended.set()
+        if lines:
+            print(" " * len(lines[-1]), end="\r", file=sys.stderr, flush=True)
 
 
 def _is_shown() -> bool:

@@ -2,26 +2,27 @@
 
 import csv
 import os
-import shutil
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.errors import InputError
-from common.progress import track
 
-from pipeline.files.atomic import refuse_foreign, whole_file, whole_folder
+from pipeline.files.atomic import refuse_foreign, whole_file
 from pipeline.files.clusters import read_cluster_json
 from pipeline.files.faces import PhotoFace, faces_of_crops
 from pipeline.files.features import feature_json_path
 from pipeline.files.filelist import FileList, filelist_of_features, read_filelist
 from pipeline.files.json_object import write_json
+from pipeline.files.written import Content, Copy, Link, update_folder
 from pipeline.groups import Groups
 
 CSV_COLUMNS = ("path", "cluster", "confidence")
 FORMULA_STARTS = tuple("=+-@＝＋－＠")  # noqa: RUF001  (spreadsheets take wide ones for the same)
 PLACE = ("photo", "left", "top", "right", "bottom")  # of the face in its photo, in pixels
+MISSING = "missing_images.txt"
 NAME_BYTES = 200
 """Longest tail kept of an image's name, so that with its row before it the name stays legal."""
 
@@ -99,22 +100,46 @@ def with_photos_alone(faces: list[Face], listed: Path) -> list[Face]:
     return [face._replace(path=photo.absolute()) for (_, photo), face in reversed(once.items())]
 
 
-def write_folders(output: Path, faces: list[Face], people: int, copy: bool) -> None:
-    """Write one folder per person, whole or not at all; an earlier export is replaced, nothing else is."""
-    digits, row_digits = len(str(people)), len(str(max(face.row for face in faces)))
-    with whole_folder(output, holds=("person_*",)) as folder:
-        for face in track(faces, "exporting", "face"):
-            if not face.path.is_file():
-                raise InputError(f"{face.path}: not found: put it back, or make the features again")
-            # The row makes names unique and tames one like `..`; of a long name the tail is kept.
-            tail = os.fsencode(face.path.name)[-NAME_BYTES:].decode(errors="ignore")
-            person = folder / f"person_{face.cluster:0{digits}d}{as_file_name(face.name)}"
-            person.mkdir(exist_ok=True)
-            place = person / f"{face.row:0{row_digits}d}_{tail}"
-            if copy:
-                shutil.copyfile(face.path, place)
-            else:
-                place.symlink_to(face.path)
+def write_folders(output: Path, faces: list[Face], people: int, copy: bool) -> tuple[list[Path], list[Path]]:
+    """Write a folder a person, with links to the images or copies; `people` is the highest number of one.
+
+    Returns the paths of what was kept, as `update_folder` does, and the images that are not there: they are
+    left out, and listed in the file MISSING. Raises `InputError` where none is there.
+    """
+    digits, row_digits = len(str(people)), len(str(max((face.row for face in faces), default=0)))
+    wanted: dict[str, Content] = {}
+    missing = []
+    for face in faces:
+        if not can_be_read(face.path):
+            missing.append(face.path)
+            continue
+        # The row makes names unique and tames one like `..`; of a long name the tail is kept.
+        tail = os.fsencode(face.path.name)[-NAME_BYTES:].decode(errors="ignore")
+        person = f"person_{face.cluster:0{digits}d}{as_file_name(face.name)}"
+        place = f"{person}/{face.row:0{row_digits}d}_{tail}"
+        wanted[place] = Copy(face.path) if copy else Link(face.path)
+    if missing and not wanted:
+        raise InputError(
+            f"{missing[0]}: not found, nor is any other image: put them back, or give their new --filelist"
+        )
+    if missing:
+        wanted[MISSING] = lambda: b"".join(os.fsencode(path) + b"\n" for path in missing)
+    return update_folder(output, wanted), missing
+
+
+def can_be_read(path: Path) -> bool:
+    """Whether there is a file that may be read."""
+    return os.path.isfile(path) and os.access(path, os.R_OK)  # noqa: PTH113  (Path.is_file may raise)
+
+
+def refuse_images_in(output: Path, paths: Iterable[Path]) -> None:
+    """Raise `InputError` where an image lies in the folder to write, or leads there."""
+    folder = output.resolve()
+    resolved = cache(Path.resolve)
+    for path in paths:
+        place = resolved(path.parent) / path.name
+        if folder in place.parents or (place.is_symlink() and folder in place.resolve().parents):
+            raise InputError(f"{path}: is one of the images, and lies in {output}: choose another --output")
 
 
 def as_file_name(name: str | None) -> str:

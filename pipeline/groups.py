@@ -1,6 +1,9 @@
 """Sets of rows in CSR form, such as clusters and proposals, and what is made of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from common.progress import count as number_of
 
 import numpy as np
 
@@ -73,3 +76,22 @@ def join_groups(first: Groups, second: Groups) -> Groups:
         np.concatenate([first.members, second.members]),
         np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]]),
     )
+
+
+def people_in_words(groups: Groups, hidden: Sequence[int], count: int) -> str:
+    """How many people and faces, in the words of every stage: a person is a cluster of two faces or more.
+
+    `groups` are clusters, `hidden` the numbers of those whom nobody wants to see, `count` is that of the
+    rows, of which those in no cluster could not be read, or were said to show no face.
+    """
+    shown = np.delete(groups.sizes, hidden)
+    people, alone = shown[shown > 1], shown[shown == 1]
+    unseen, outside = groups.sizes[hidden], count - len(groups.members)
+    words = f"{number_of(len(people), 'person', 'people')} in {number_of(int(people.sum()), 'face')}"
+    words += f", {number_of(len(alone), 'face')} alone"
+    if len(unseen):
+        words += f", {number_of(len(unseen), 'hidden person', 'hidden people')}"
+        words += f" in {number_of(int(unseen.sum()), 'face')}"
+    if outside:
+        words += f", {number_of(outside, 'image')} unreadable or without a face"
+    return words

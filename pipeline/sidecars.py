@@ -7,14 +7,13 @@ the size of a face's box, in shares of the photo as it is displayed.
 import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement
 
-from common.progress import track
-
 from pipeline.exports import Face
-from pipeline.files.atomic import whole_folder
 from pipeline.files.faces import PhotoFace
+from pipeline.files.written import Content, update_folder
 
 TOP = "photos"  # folder within the output that mirrors the photos' common folder
 SPACES = {
@@ -27,24 +26,22 @@ SPACES = {
 }
 
 
-def write_sidecars(output: Path, faces: list[Face]) -> int:
-    """Write a sidecar for each photo that has a name or a face, whole or not at all; returns how many.
+def write_sidecars(output: Path, faces: list[Face]) -> tuple[list[Path], int]:
+    """Write a sidecar for each photo with a name or a face to tell of.
 
-    Where the photo of a face is not known, its own image counts as the photo.
+    A face whose photo is not known stands for its own image. Returns the paths of what was kept, as
+    `update_folder` does, and the number of sidecars.
     """
     of_photo: dict[Path, list[Face]] = {}
     for face in faces:
         if face.name or face.photo:
-            photo = face.photo.photo.absolute() if face.photo else face.path
+            photo = Path(os.path.abspath(face.photo.photo if face.photo else face.path))  # noqa: PTH100  (no `..`)
             of_photo.setdefault(photo, []).append(face)
     common = Path(os.path.commonpath([photo.parent for photo in of_photo])) if of_photo else Path()
-    with whole_folder(output, holds=(TOP,)) as folder:
-        (folder / TOP).mkdir()
-        for photo, some in track(of_photo.items(), "exporting", "photos"):
-            place = folder / TOP / photo.parent.relative_to(common) / f"{photo.name}.xmp"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(sidecar(some))
-    return len(of_photo)
+    wanted: dict[str, Content] = {
+        f"{TOP}/{photo.relative_to(common)}.xmp": partial(sidecar, some) for photo, some in of_photo.items()
+    }
+    return update_folder(output, wanted), len(wanted)
 
 
 def sidecar(faces: list[Face]) -> bytes:

@@ -4,13 +4,15 @@ Reads nothing; writes in --output a folder faces/, the file list faces.txt and l
 person of each line (0 to 11). The drawings are laid out as crops aligned to the ArcFace template: 112 x 112,
 eye centres near (38.3, 51.7) and (73.5, 51.5). The same seed draws the same pixels.
 
-    PYTHONPATH=. python scripts/draw_sample.py --output demo
+    python scripts/draw_sample.py --output demo
 """
 
 import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # which PYTHONSAFEPATH leaves out
 
 from common import cli
 from common.progress import log, track

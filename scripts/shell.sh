@@ -1,7 +1,6 @@
 # What every run_*.sh shares. Sourced, after `here` is set to the folder the scripts lie in.
 # shellcheck shell=sh
 : "${here:?}"
-unset PYTHONSAFEPATH # with it, Python would not look for modules beside the script
 
 # fail CODE TEXT: one line on stderr, then exit (2 usage, 3 input, 4 environment).
 fail() {

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from common.progress import bar, warn
+from common.progress import bar
 from common.threads import in_threads
 
 import numpy as np
@@ -24,9 +24,11 @@ from model.detector import FILE, PACKAGE, detect, load_detector
 from model.weights import find_in_package
 from pipeline.files.atomic import digest_file, part_path
 from pipeline.files.faces import Entry, beside, journal_path, read_faces, read_journal
+from pipeline.files.filelist import FileList
 from pipeline.images import MAX_PIXELS_OF_PHOTO, decode_image, frame_box, read_bytes, read_face
 from pipeline.photos.alignment import SIDE, align, is_in_place, roll, sharpness, yaw
 from pipeline.photos.detection import MIN_SCORE, find_faces, heights
+from stages.extraction import FIRST, warn_of_doubtful
 
 LARGE = 24_000_000  # pixels: threads take turns with photos above this, as each needs 0.5 GB or more
 LEFT_OUT = {
@@ -265,24 +267,26 @@ def summary(entries: list[Entry], run: dict[str, Any]) -> str:
     )
 
 
-def warn_of_unaligned(paths: list[Path], crop: str) -> None:
-    """Warn where most of a small sample of crops do not show a face at the place that `crop` says.
-
-    Does nothing where the detector's packages are not installed.
+def find_unaligned(filelist: FileList, crop: str) -> list[dict[str, Any]]:
+    """What `feature.json` tells where most of a small sample of crops show no face at the place that `crop`
+    says; nothing where they do, or where the detector's packages are not there. Says it on stderr as well.
     """
     weights = find_in_package(PACKAGE, FILE)
     if weights is None or importlib.util.find_spec("onnx") is None or crop == "none":
-        return
+        return []
     network = load_detector(weights)
     frame = frame_box(crop, "arcface")
-    seen = []
-    for path in paths[:: -(-len(paths) // SAMPLE)]:
+    seen = 0
+    unaligned = []
+    for row in range(0, len(filelist.paths), -(-len(filelist.paths) // SAMPLE)):
         with suppress(InputError):  # extraction tells of it
-            faces = detect(network, read_face(path, SIDE, frame)[None], MIN_SCORE)[0]
-            seen.append(any(is_in_place(face[5:].reshape(5, 2)) for face in faces))
-    if seen and np.mean(seen) < MIN_ALIGNED:
-        warn(
-            f"{len(seen) - sum(seen)} of {len(seen)} images looked at show no face aligned as --crop {crop} "
-            "says, which spoils the result: give photos to `sh run_align.sh PHOTOS`, or say how the crops "
-            "are aligned"
-        )
+            faces = detect(network, read_face(filelist.paths[row], SIDE, frame)[None], MIN_SCORE)[0]
+            seen += 1
+            if not any(is_in_place(face[5:].reshape(5, 2)) for face in faces):
+                unaligned.append(filelist.names[row])
+    if len(unaligned) <= (1 - MIN_ALIGNED) * seen:
+        return []
+    what = f"show no face aligned as --crop {crop} says"
+    found = {"what": what, "count": len(unaligned), "of": seen, "first": unaligned[:FIRST]}
+    warn_of_doubtful([found])
+    return [found]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from common.progress import bar, warn
+from common.progress import bar, count, warn
 from common.threads import in_threads
 
 import numpy as np
@@ -16,7 +16,13 @@ import torch
 
 from model.backbones import Backbone
 from model.device import keep_to_one_thread
-from pipeline.files.features import FEATURE_DTYPE, SCAN_ROWS, feature_json_path, is_unreadable_list
+from pipeline.files.features import (
+    FEATURE_DTYPE,
+    SCAN_ROWS,
+    feature_json_path,
+    is_doubtful_list,
+    is_unreadable_list,
+)
 from pipeline.files.filelist import FileList
 from pipeline.files.image_records import ABSENT, content_of, read_image_records
 from pipeline.files.journal import Earlier, FeatureJournal
@@ -25,6 +31,7 @@ from pipeline.images import DOUBTS, cut_face, decode_image, doubts_of, frame_box
 
 # What feature.json and a journal must agree on with a run for its rows to be reused.
 SAME = ("model", "crop", "weights_sha256", "dim")
+FIRST = 5  # images of each doubtful kind that are named
 # Features, why an image has none (empty where it has one), and of each image the digest of its content and
 # its doubts, uint64 (B, 3).
 Piece = tuple[np.ndarray, list[str], np.ndarray]
@@ -58,6 +65,8 @@ def finished_run(output: Path, run: dict[str, Any]) -> tuple[dict[str, Any], lis
         return {}, []
     images = read_image_records(output, count, meta.get("images_sha256"))
     if images is None or not is_unreadable_list(meta.get("unreadable")):
+        return {}, []
+    if not is_doubtful_list(meta.get("doubtful")):
         return {}, []
     return meta, [Earlier(np.memmap(output, FEATURE_DTYPE, "r", shape=(count, dim)), images)]
 
@@ -275,19 +284,33 @@ def doubtful(images: np.ndarray, filelist: FileList) -> list[dict[str, Any]]:
     """For each of DOUBTS that some images give, their number and the first, for `feature.json`."""
     found = []
     for bit, words in DOUBTS.items():
-        rows = np.flatnonzero((images["doubts"] & bit) > 0)
-        if len(rows):
-            found.append({"what": words, "count": len(rows), "first": filelist.names[rows[0]]})
+        rows = np.flatnonzero((images["doubts"] & bit) > 0).tolist()
+        if rows:
+            first = [filelist.names[row] for row in rows[:FIRST]]
+            found.append({"what": words, "count": len(rows), "first": first})
     return found
+
+
+def known_unaligned(finished: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a finished run says of a sample of the images that is not aligned."""
+    return [kind for kind in finished.get("doubtful", []) if "of" in kind]
 
 
 def warn_of_doubtful(found: list[dict[str, Any]]) -> None:
     """Warn of each kind of doubtful crops, which spoil the result."""
     for kind in found:
-        warn(
-            f"{kind['count']} images are {kind['what']}, the first is {kind['first']}: "
-            "people may be mixed up: give crops of one aligned face each, as `sh run_align.sh` makes them"
-        )
+        if "of" in kind:
+            warn(
+                f"{kind['count']} of {count(kind['of'], 'image')} looked at {kind['what']}, which spoils the "
+                f"result, the first is {kind['first'][0]}: give photos to `sh run_align.sh PHOTOS`, or say "
+                "how the crops are aligned"
+            )
+        else:
+            are = "image is" if kind["count"] == 1 else "images are"
+            warn(
+                f"{kind['count']} {are} {kind['what']}, the first is {kind['first'][0]}: people may be mixed "
+                "up: give crops of one aligned face each, as `sh run_align.sh` makes them"
+            )
 
 
 def is_readable(path: Path) -> bool:
@@ -309,6 +332,12 @@ def counted(plan: Plan, before: int) -> str:
     if counts["absent"]:
         words.append(f"{counts['absent']} not there now, their features kept")
     return ", ".join(words)
+
+
+def unreadable_in_words(unreadable: list[dict[str, Any]], output: Path) -> str:
+    """How many images could not be read, and where they are listed."""
+    where = f", listed in {feature_json_path(output)}" if unreadable else ""
+    return f"{len(unreadable)} of them unreadable{where}"
 
 
 def refuse_unreadable(unreadable: list[dict[str, Any]], filelist: FileList, strict: bool) -> None:

@@ -203,7 +203,7 @@ def is_locking(process: subprocess.Popen, folder: Path) -> bool:
 
 def without_advice(err: str) -> str:
     """What a stage printed on stderr, without what it says of crops that are no faces, as tests draw them."""
-    advice = ("images looked at show no face aligned", " images are blurred", " images are not square")
+    advice = ("looked at show no face aligned", "are blurred", "is blurred", "are not square")
     lines = err.splitlines(keepends=True)
     return "".join(line for line in lines if not any(words in line for words in advice))
 

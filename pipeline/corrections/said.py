@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from common.progress import warn
+from common.progress import count, warn
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -49,14 +49,30 @@ def corrections_kept(path: Path, found: dict[str, Any]) -> Path | None:
 def load_corrections(path: Path | None, features: Features, names: list[str] | None) -> Corrections:
     """The corrections in a file, for these features; none where there is no file.
 
-    Says on stderr how many of its faces are not among the rows; otherwise as `corrections_of`.
+    Says on stderr how many of its images have changed and how many are not among the rows, and where only
+    names could tell; otherwise as `corrections_of`.
     """
     if path is None:
         return Corrections()
-    corrections, lost = corrections_of(read_corrections(path), features, names)
-    if lost:
+    saved = read_corrections(path)
+    corrections, lost = corrections_of(saved, features, names)
+    changed: dict[str, None] = {}
+    if saved.network == network_of(features):
+        usable = {
+            name for name, is_usable in zip(names or [], features.usable.tolist(), strict=False) if is_usable
+        }
+        changed = {name: None for name in lost if name in usable}
+    elif len(saved.rows):
+        warn(f"{path}: was saved with another network's features: its images are known by their names alone")
+    gone = [name for name in lost if name not in changed]
+    if changed:
         warn(
-            f"{path}: {len(lost)} of its faces, the first {lost[0]}, are not among "
+            f"{path}: {count(len(changed), 'of its images has', 'of its images have')} changed, the first "
+            f"{next(iter(changed))}: what it says of what they showed is left out"
+        )
+    if gone:
+        warn(
+            f"{path}: {len(gone)} of its faces, the first {gone[0]}, are not among "
             "the features: what it says of them is left out"
         )
     return corrections
@@ -68,10 +84,15 @@ def corrections_of(
     """The corrections in a file, for these features, and the names of the faces that are not among them.
 
     `names` are those of the file list, if known. Raises `InputError` where the file contradicts itself,
-    or none of its faces is among the rows.
+    none of its faces is among the rows, or only names could tell and are not known.
     """
     if not len(saved.rows):
         return Corrections(), []
+    if names is None and saved.network != network_of(features):
+        raise InputError(
+            f"{saved.path}: was saved with another network's features, so that only names can tell, "
+            f"and those of {features.path} are not known: run `sh run_preprocess.sh` again"
+        )
     found = find_faces(saved, features, names)
     called = [name or f"row {row}" for row, name in zip(saved.rows.tolist(), saved.names, strict=True)]
     if len(found) and (found < 0).all():

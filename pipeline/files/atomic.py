@@ -14,9 +14,17 @@ from common.inputs import is_there
 HEAD = 4096  # bytes of a file in which this tool's mark is
 
 
+def own_path(path: Path, what: str) -> Path:
+    """A hidden name beside `path` for something of a run that writes it; the same in every run.
+
+    It names this tool, so that nothing of a user's is taken for it, and removed.
+    """
+    return path.with_name(f".{path.name.removeprefix('.')}.face-clusters-{what}")
+
+
 def part_path(path: Path) -> Path:
-    """The temporary name beside `path` under which it is written; the same in every run."""
-    return path.with_name(f".{path.name.removeprefix('.')}.part")
+    """The temporary name beside `path` under which it is written."""
+    return own_path(path, "part")
 
 
 @contextmanager
@@ -73,23 +81,22 @@ def refuse_foreign(path: Path, mark: bytes, beside: Path | None = None) -> None:
 def refuse_other_than_folder(path: Path) -> None:
     """Raise `InputError` where `path` has no name, or is a link or no folder: not ours to replace."""
     if path.is_symlink() or (path.exists() and not path.is_dir()) or not path.name:
-        raise InputError(f"{path}: is not a folder of this tool: remove it or choose another --output")
+        raise InputError(f"{path}: is not a folder of this tool: move it away or choose another --output")
 
 
 def refuse_others_in_folder(path: Path, holds: tuple[str, ...]) -> None:
-    """Raise `InputError` where a folder has anything with a name that no pattern of `holds` fits."""
-    for entry in path.iterdir() if path.exists() else ():
-        if not any(map(entry.match, holds)):
-            raise InputError(
-                f"{path}: holds {entry.name}, which is not of this tool: choose another --output"
-            )
+    """Raise `InputError` where a folder has anything in it, at any depth, that no pattern of `holds` fits."""
+    for entry in path.rglob("*"):
+        name = entry.relative_to(path)
+        if not any(len(Path(one).parts) == len(name.parts) and name.match(one) for one in holds):
+            raise InputError(f"{path}: holds {name}, which is not of this tool: choose another --output")
 
 
 @contextmanager
 def whole_folder(path: Path, holds: tuple[str, ...]) -> Iterator[Path]:
     """Yield a temporary folder; on success it takes the place of the folder `path`.
 
-    `holds` are patterns of all the names that such a folder may hold: a `path` with anything else in
+    `holds` are patterns of all the paths that may be below such a folder: a `path` with anything else in
     it, or that is a link or no folder, is not ours to replace and refused with `InputError`.
     """
     refuse_other_than_folder(path)
@@ -138,7 +145,7 @@ def take_back(path: Path) -> None:
 
 
 def _old_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}.old")
+    return own_path(path, "old")
 
 
 def remove_folder(path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from common.errors import InputError
 
-from pipeline.files.atomic import part_path, refuse_other_than_folder, remove_folder, whole_file
+from pipeline.files.atomic import own_path, part_path, refuse_other_than_folder, remove_folder, whole_file
 from pipeline.files.json_object import read_json
 from pipeline.files.text import read_text
 
@@ -43,7 +43,7 @@ def beside(folder: Path, ending: str) -> Path:
 
 def journal_path(folder: Path) -> Path:
     """The journal of a run that writes this folder of crops."""
-    return folder.with_name(f".{folder.name}.json.journal")
+    return own_path(beside(folder, ".json"), "journal")
 
 
 def crop_names(entries: list[Entry]) -> list[str]:

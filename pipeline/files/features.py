@@ -91,6 +91,7 @@ def read_feature_json(path: Path) -> dict[str, Any]:
         feature_sha256=optional(is_text),
         filelist=optional(is_text),
         unreadable=optional(is_unreadable_list),
+        doubtful=optional(is_doubtful_list),
     )
     return meta
 
@@ -185,6 +186,21 @@ def is_unreadable_list(value: Any) -> bool:
             and is_count(entry.get("row"))
             and is_text(entry.get("path"))
             and is_text(entry.get("reason"))
+        )
+    )(value)
+
+
+def is_doubtful_list(value: Any) -> bool:
+    """Whether this can stand as `doubtful` in `feature.json`: a kind in words, how many images, the first of
+    them, and how many were looked at where not all were; each."""
+    return list_of(
+        lambda entry: (
+            isinstance(entry, dict)
+            and is_text(entry.get("what"))
+            and is_count(entry.get("count"))
+            and is_count(entry.get("of", 0))
+            and list_of(is_text)(entry.get("first"))
+            and len(entry["first"]) > 0
         )
     )(value)
 

@@ -21,7 +21,7 @@ from common.errors import InputError
 
 import numpy as np
 
-from pipeline.files.atomic import flush_to_disk, part_path, refuse_irregular, whole_file
+from pipeline.files.atomic import flush_to_disk, own_path, part_path, refuse_irregular, whole_file
 from pipeline.files.features import FEATURE_DTYPE, is_unreadable_list
 from pipeline.files.image_records import ABSENT, RECORD, image_records_path
 
@@ -120,7 +120,7 @@ class FeatureJournal:
     def _set_aside(self, records: np.ndarray) -> None:
         """Rename what a stopped run has made, complete rows only."""
         number = 1 + max((number_of_aside(path) for path in rows_set_aside(self.path)), default=0)
-        rows = self.path.with_name(f".{self.path.name}.stopped-{number}")
+        rows = own_path(self.path, f"stopped-{number}")
         records.tofile(records_of_aside(rows))
         os.truncate(part_path(self.path), self.done * self.row_bytes)
         part_path(self.path).rename(rows)
@@ -186,20 +186,19 @@ def begins_with(images: np.ndarray, records: np.ndarray) -> bool:
 
 def journal_path(path: Path) -> Path:
     """The journal of the feature file `path`."""
-    return path.with_name(f".{path.name}.journal")
+    return own_path(path, "journal")
 
 
 def rows_set_aside(path: Path) -> list[Path]:
     """The rows of stopped runs for `path` that were set aside, in the order of their numbers."""
-    found = [
-        place for place in path.parent.glob(f".{glob.escape(path.name)}.stopped-*") if number_of_aside(place)
-    ]
+    begins = glob.escape(own_path(path, "stopped-").name)
+    found = [place for place in path.parent.glob(f"{begins}*") if number_of_aside(place)]
     return sorted((place for place in found if records_of_aside(place).is_file()), key=number_of_aside)
 
 
 def number_of_aside(rows: Path) -> int:
     """The number in the name of rows that were set aside; 0 where the name has none."""
-    found = re.search(r"\.stopped-([1-9]\d*)$", rows.name)
+    found = re.search(r"-stopped-([1-9]\d*)$", rows.name)
     return int(found[1]) if found else 0
 
 

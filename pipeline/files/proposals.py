@@ -39,6 +39,9 @@ SUPER_VERTEX_FILES = (
     *(f"{kind}{name}.npy" for kind in ("", SEARCHED) for name, _ in GRAPH_FILES),
     "stands_for.npy",
     "round_*",
+    "round_*/members.npy",
+    "round_*/offsets.npy",
+    "round_*/repeats.npy",
 )
 
 

@@ -13,7 +13,7 @@ from pipeline.corrections.said import save_corrections
 from pipeline.files.corrections import Corrections, corrections_json, encode_sketches
 from pipeline.files.features import Features
 from pipeline.files.filelist import FileList
-from pipeline.groups import Groups, labels_from_groups
+from pipeline.groups import Groups, labels_from_groups, people_in_words
 from pipeline.judging.doubts import Doubts
 from pipeline.report.checks import Inspection
 
@@ -58,6 +58,7 @@ def index_data(
         "mixed": rounded(mixed),
         "shards": shard_starts(clusters).tolist(),
         "unreadable": int((~features.usable).sum()),
+        "doubtful": features.meta.get("doubtful", []),
     }
 
 
@@ -134,17 +135,16 @@ def image_root(filelist: FileList | None) -> str:
     return str(filelist.paths[0].absolute()).removesuffix(filelist.names[0])
 
 
-def words_of(index: dict[str, Any], clusters_path: Path) -> dict[str, Any]:
-    """What the page says before its data are loaded."""
-    faces, people, unreadable = sum(index["sizes"]), index["people"], index["unreadable"]
-    alone = len(index["sizes"]) - people
+def words_of(
+    index: dict[str, Any], clusters: Groups, found: dict[str, Any], clusters_path: Path, images: int
+) -> dict[str, Any]:
+    """What the page says before its data are loaded; `images` is how many there are."""
+    people = people_in_words(clusters, found.get("hidden", []), images)
     return {
-        "summary": f"{count(faces + unreadable, 'image')}: {count(faces - alone, 'face')} of "
-        f"{count(people, 'person', 'people')}, {alone:,} seen once"
-        + (f", {unreadable:,} unreadable" if unreadable else ""),
-        "people": people,
-        "alone": alone,
-        "unreadable": unreadable,
+        "summary": f"{count(images, 'image')}: {people}",
+        "people": index["people"],
+        "alone": len(index["sizes"]) - index["people"],
+        "to_check": index["unreadable"] + sum(kind["count"] for kind in index["doubtful"]),
         "typical": index["typical"],
         "outside": index["outside"],
         "clusters": clusters_path.name,

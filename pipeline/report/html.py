@@ -21,6 +21,7 @@ from pipeline.files.atomic import (
     part_path,
     refuse_irregular,
     refuse_other_than_folder,
+    refuse_others_in_folder,
     remove_folder,
     whole_file,
     whole_folder,
@@ -44,8 +45,9 @@ SCRIPTS = tuple(
     )
 )
 PAGE, THUMBNAILS, STAGED = "index.html", "thumbs", "data-new"
-DATA = re.compile(r"\.?data-([0-9a-f]{12}|new)(\.part|\.old)?")
-THUMBNAIL = re.compile(r"\.?[0-9a-f]{14}\.jpg(\.part)?")
+DATA = re.compile(r"data-([0-9a-f]{12}|new)|\.data-new\.face-clusters-(part|old)")
+DATA_FILES = ("report.css", "*.js", "*.svg")
+THUMBNAIL = re.compile(r"[0-9a-f]{14}\.jpg|\.[0-9a-f]{14}\.jpg\.face-clusters-part")
 
 
 def refuse_other_folder(output: Path) -> None:
@@ -57,9 +59,12 @@ def refuse_other_folder(output: Path) -> None:
     refuse_irregular(page)
     refuse_other_than_folder(thumbnails)
     ours = (PAGE, part_path(page).name, THUMBNAILS)
-    other = [path for path in output.iterdir() if path.name not in ours and not DATA.fullmatch(path.name)]
+    data = [path for path in output.iterdir() if DATA.fullmatch(path.name)]
+    other = [path for path in output.iterdir() if path.name not in ours and path not in data]
     if other or (page.exists() and GENERATOR not in page.read_text("utf-8", "replace")[:1000]):
         raise InputError(f"{output}: holds other things than a report: choose another --output")
+    for folder in data:
+        refuse_others_in_folder(folder, DATA_FILES)
 
 
 def write_report(
@@ -71,7 +76,7 @@ def write_report(
     """
     data["index"]["id"] = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
     staged = output / STAGED
-    with whole_folder(staged, holds=("report.css", "*.js", "*.svg")) as folder:
+    with whole_folder(staged, holds=DATA_FILES) as folder:
         for name in ("report.css", *SCRIPTS):
             shutil.copyfile(TEMPLATES / name, folder / name)
         for name, value in data.items():

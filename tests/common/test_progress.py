@@ -4,6 +4,7 @@ import fcntl
 import importlib
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -58,6 +59,44 @@ def test_what_takes_long_is_shown_on_a_terminal():
     assert "long step ..." in shown and "short step" not in shown
     assert "counting" in shown and "/25" in shown
     assert "\x1b[3" not in shown
+
+
+def test_the_first_line_comes_within_two_seconds_of_a_stage_with_an_amount():
+    code = """
+import time
+from common import progress
+progress._age_of_process = lambda: 1.5
+progress.begin()
+with progress.named("first step"):
+    time.sleep(0.1)
+with progress.named("second step"):
+    time.sleep(1.7)
+"""
+    shown = on_terminal("-c", code)
+    assert "first step" not in shown
+    assert re.search("second step ... 0 s.*second step ... 1 s", shown, re.DOTALL)
+
+
+def test_a_bar_takes_the_line_of_its_step_over():
+    code = """
+import time
+from common import progress
+with progress.named("a step"), progress.bar(40, "counting", "things") as bar:
+    for _ in range(40):
+        time.sleep(0.1)
+        bar.update()
+"""
+    shown = on_terminal("-c", code)
+    assert "a step" in shown or "counting" in shown
+    assert "a step" not in shown[shown.index("counting") :] and "/40" in shown
+
+
+def test_times_hold_the_start_of_the_interpreter():
+    code = "import time; time.sleep(0.5); from common.progress import begin, elapsed\n"
+    code += "begin(); print(elapsed()); begin(); print(elapsed())"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    first, second = map(float, ended.stdout.split())
+    assert first > 0.5 and second < 0.5  # of another stage in the same process
 
 
 def test_quiet_shows_nothing():

@@ -175,7 +175,7 @@ def test_a_killed_driver_goes_on_with_the_rows_it_had(start_at_gate, cluster, lo
     process, _ = start_at_gate(
         "extract", "distributed.extract", "features_of_piece", *options, text="face 16.jpg"
     )
-    part = tmp_path / ".feature.bin.part"
+    part = tmp_path / ".feature.bin.face-clusters-part"
     wait_for(lambda: part.exists() and part.stat().st_size, process)
     process.kill()
     process.communicate()

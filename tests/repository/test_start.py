@@ -1,6 +1,7 @@
 """What scripts and tests load before they know what to do, and how packages may depend on one another."""
 
 import ast
+import os
 import subprocess
 import sys
 
@@ -58,6 +59,15 @@ def test_a_missing_file_is_told_before_networks_and_indexes_load(script, argumen
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("script", [*SCRIPTS, "scripts/draw_sample"])
+def test_scripts_find_their_modules_whatever_is_set(script, tmp_path):
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    environment.pop("PYTHONPATH", None)
+    command = [sys.executable, REPOSITORY / f"{script}.py", "--help"]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "") and ended.stdout.startswith("usage: ")
+
+
 def test_collecting_the_tests_loads_nothing_that_takes_seconds():
     heavy = {"faiss", "onnx", "onnxruntime", "ray", "sklearn", "torch", "torch_geometric", "torchvision"}
     code = f"import pytest, sys; pytest.main(['--collect-only', '-qq']); print({heavy} & set(sys.modules))"

@@ -295,7 +295,7 @@ def test_killed_at_any_moment_and_run_again_gives_the_same_bytes(work, stage, sm
         save(small[number % 6].crop((0, 0, 160 - number, 160)), f"in/{number}.png")
     assert stage("align", "in", "--output", "whole/faces").code == 0
     whole = {path.name: path.read_bytes() for path in Path("whole/faces").iterdir()}
-    journal = Path(".faces.json.journal")
+    journal = Path(".faces.json.face-clusters-journal")
     done = 0
     for stop in (3, 9):
         process = start_process([sys.executable, REPOSITORY / "align.py", "in"], stdout=subprocess.DEVNULL)
@@ -307,7 +307,7 @@ def test_killed_at_any_moment_and_run_again_gives_the_same_bytes(work, stage, sm
         assert done >= stop
     with open(journal, "ab") as file:
         file.write(b'{"photo": "in/')  # as a kill leaves a line
-    (next(Path(".faces.part").iterdir())).write_bytes(b"torn")
+    (next(Path(".faces.face-clusters-part").iterdir())).write_bytes(b"torn")
     assert stage("align", "in", "--min-face", "40").code == 3  # other options do not spoil it
     ended = stage("align", "in")
     assert ended.code == 0

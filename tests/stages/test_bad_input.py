@@ -590,14 +590,14 @@ def test_what_is_planted_in_a_report_is_not_followed(made, stage, plant, words):
 def test_links_at_the_places_of_parts_are_not_followed(made, stage):
     draw_images(made)
     Path("mine.txt").write_text("mine")
-    for place in (".clusters.txt.part", ".clusters.json.part"):
+    for place in (".clusters.txt.face-clusters-part", ".clusters.json.face-clusters-part"):
         Path(place).symlink_to("mine.txt")
     assert stage("predict", "--restart").code == 0
     assert stage("report").code == 0
     thumbnail = next(Path("report/thumbs").glob("*/*.jpg"))
     part_path(thumbnail).symlink_to(made / "mine.txt")
     thumbnail.unlink()
-    Path("report/.index.html.part").symlink_to("../mine.txt")
+    Path("report/.index.html.face-clusters-part").symlink_to("../mine.txt")
     assert stage("report").code == 0
     assert thumbnail.is_file() and Path("mine.txt").read_text() == "mine"
 

@@ -23,12 +23,12 @@ def test_the_table_holds_the_scores(run_script, write):
     result = run_script("run_evaluate.sh", "clusters.txt", "labels.txt")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert lines[0] == "5 rows, 2 people, 2 clusters"
+    assert lines[:2] == ["clusters.txt: 1 person in 4 faces, 1 face alone", "labels.txt: 2 people in 5 rows"]
     # Pairs: 6 put together, 4 of one person, 3 of them both.
-    assert numbers(lines[2]) == [50.0, 75.0, 60.0]
+    assert numbers(lines[3]) == [50.0, 75.0, 60.0]
     # BCubed: (3 * 3/4 + 1/4 + 1) / 5 and (3 + 1/2 + 1/2) / 5.
-    assert numbers(lines[3]) == [70.0, 80.0, 74.67]
-    assert lines[4].startswith("NMI")
+    assert numbers(lines[4]) == [70.0, 80.0, 74.67]
+    assert lines[5].startswith("NMI")
 
 
 def test_rows_in_no_cluster_are_reported_and_counted_as_their_own(run_script, write):
@@ -36,7 +36,7 @@ def test_rows_in_no_cluster_are_reported_and_counted_as_their_own(run_script, wr
     write("labels.txt", "7\n7\n7\n9\n")
     result = run_script("run_evaluate.sh", "clusters.txt", "labels.txt", "--quiet")
     assert result.returncode == 0, result.stderr
-    assert "2 rows stand in no cluster" in result.stdout
+    assert "2 rows in no cluster, scored as people of their own" in result.stdout
     pairwise = next(line for line in result.stdout.splitlines() if line.startswith("pairwise"))
     assert numbers(pairwise) == [100.0, 33.33, 50.0]
 
@@ -47,10 +47,9 @@ def test_names_are_identities_and_unknown_people_are_not_scored(run_script, writ
     result = run_script("run_evaluate.sh", "clusters.txt", "labels.txt")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert lines[0] == "5 rows, 2 people, 2 clusters"
-    assert lines[1] == "1 rows of unknown people are not scored"
-    assert numbers(lines[3]) == [50.0, 75.0, 60.0]  # as without the row that is not known
-    assert numbers(lines[4]) == [70.0, 80.0, 74.67]
+    assert lines[1:3] == ["labels.txt: 2 people in 5 rows", "1 row of unknown people not scored"]
+    assert numbers(lines[4]) == [50.0, 75.0, 60.0]  # as without the row that is not known
+    assert numbers(lines[5]) == [70.0, 80.0, 74.67]
 
 
 @pytest.mark.parametrize(

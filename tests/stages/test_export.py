@@ -3,11 +3,17 @@
 import csv
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+from conftest import REPOSITORY
 
 from pipeline.exports import as_file_name
+from pipeline.files.written import JOURNAL
 
 NAMES = ["a/face.jpg", "b/face.jpg", 'a/=1+2,"x".jpg', "b/ü 名.jpg", "a/gone unread.jpg", "b/-lone.jpg"]
 CLUSTERS = "0 1 3\n2\n5\n"
@@ -66,7 +72,7 @@ def test_folders_of_links(export, work):
     assert result.returncode == 0, result.stderr
     assert exported(work / "export") == FOLDERS
     assert all(path.is_symlink() for path in (work / "export").glob("*/*"))
-    assert result.stdout.startswith("wrote export: 5 faces of 3 people")
+    assert result.stdout.startswith("wrote export: 1 person in 3 faces, 2 faces alone, 1 image unreadable or")
 
 
 def test_folders_of_copies_into_another_place(export, work):
@@ -105,7 +111,7 @@ NAMED = ["Anna", None, "../B: <ert>"]
 def test_names_given_in_the_report_go_along(export, work):
     write_cluster_json(work, names=NAMED)
     assert export().returncode == 0
-    folders = sorted(path.name for path in (work / "export").iterdir())
+    folders = sorted(path.name for path in (work / "export").glob("p*"))
     assert folders == ["person_1_Anna", "person_2", "person_3_.._B_ _ert_"]
     assert export("--to", "csv").returncode == 0
     with open(work / "export.csv", encoding="utf-8", newline="") as file:
@@ -133,7 +139,7 @@ def test_half_a_letter_in_a_name_is_escaped(export, work):
     for kind in ("csv", "json", "folders"):
         assert export("--to", kind).returncode == 0
     assert r"a\ud800" in (work / "export.csv").read_text()
-    assert sorted(path.name for path in (work / "export").iterdir())[0] == "person_1_a_"
+    assert sorted(path.name for path in (work / "export").glob("p*"))[0] == "person_1_a_"
 
 
 @pytest.mark.parametrize(
@@ -190,12 +196,16 @@ def test_no_name_escapes_the_folder(export, work):
     ]
 
 
+def regroup(work, clusters, **changes):
+    (work / "clusters.txt").write_text(clusters)
+    write_cluster_json(work, predicted_iou=[0.7] * len(clusters.splitlines()), **changes)
+
+
 def test_an_earlier_export_is_replaced_but_nothing_else(export, work):
     assert export().returncode == 0
-    (work / "clusters.txt").write_text("0 1 2 3 5\n")
-    write_cluster_json(work, predicted_iou=[0.7])
+    regroup(work, "0 1 2 3 5\n")
     assert export().returncode == 0
-    assert {path.name for path in (work / "export").iterdir()} == {"person_1"}
+    assert {path.name for path in (work / "export").iterdir()} == {"person_1", JOURNAL}
     (work / "photos").mkdir()
     (work / "photos" / "mine.jpg").touch()
     refused = export("--output", "photos")
@@ -204,12 +214,204 @@ def test_an_earlier_export_is_replaced_but_nothing_else(export, work):
     assert (work / "photos" / "mine.jpg").exists()
 
 
-def test_a_missing_image_leaves_no_half_export(export, work):
-    (work.parent / "images" / NAMES[5]).unlink()
+def all_in(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()} - {JOURNAL}
+
+
+@pytest.mark.parametrize("copy", [[], ["--copy"]], ids=["links", "copies"])
+def test_what_a_user_put_into_an_export_stays(export, work, copy):
+    write_cluster_json(work, names=["Anna", "Bo", None])
+    assert export(*copy).returncode == 0
+    folder = work / "export"
+    mine = ["person_1_Anna/mine.txt", "person_1_Anna/trip/deep.jpg", "person_2_Bo/.hidden", "top.txt"]
+    for name in mine:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(name)
+    (folder / "person_2_Bo" / "elsewhere").symlink_to(work.parent / "images")  # a folder, never followed
+    (folder / "person_2_Bo" / "empty").mkdir()
+    regroup(work, "0 1\n2 5\n3\n", names=["Ann", None, "Bo"])  # another name, another number
+    result = export(*copy)
+    assert result.returncode == 0, result.stderr
+    assert all_in(folder) - {*mine, "person_2_Bo/elsewhere"} == {
+        "person_1_Ann/0_face.jpg",
+        "person_1_Ann/1_face.jpg",
+        'person_2/2_=1+2,"x".jpg',
+        "person_2/5_-lone.jpg",
+        "person_3_Bo/3_ü 名.jpg",
+    }
+    assert all((folder / name).read_text() == name for name in mine)
+    assert (folder / "person_2_Bo/elsewhere").is_symlink() and (folder / "person_2_Bo/empty").is_dir()
+    assert (work.parent / "images" / NAMES[0]).read_text() == "image 0"
+    assert "export: kept 6 files" in result.stdout
+    assert "the first is export/person_1_Anna/mine.txt" in result.stdout
+    again = export(*copy)
+    assert "kept 6 files" in again.stdout and again.returncode == 0
+
+
+def test_an_edited_copy_stays_and_is_not_replaced(export, work):
+    images = work.parent / "images"
+    os.utime(images / NAMES[1], ns=(10**18 + 1, 10**18 + 1))
+    assert export("--copy").returncode == 0
+    folder = work / "export" / "person_1"
+    assert (folder / "1_face.jpg").stat().st_mtime_ns == 10**18 + 1
+    edited, touched, linked = folder / "0_face.jpg", folder / "1_face.jpg", folder / "3_ü 名.jpg"
+    edited.write_text("image Z")  # of the same size, later
+    os.utime(touched, ns=(2 * 10**18,) * 2)
+    linked.unlink()
+    linked.symlink_to("0_face.jpg")
+    result = export("--copy")
+    assert "kept 2 files" in result.stdout and "the first is export/person_1/0_face.jpg" in result.stdout
+    regroup(work, "0 1 2 3 5\n", names=["Anna"])
+    result = export("--copy")
+    assert "kept 2 files" in result.stdout
+    assert edited.read_text() == "image Z" and linked.is_symlink() and not touched.exists()
+    assert len(all_in(work / "export")) == 7
+
+
+def test_links_become_copies_and_a_changed_image_is_copied_anew(export, work):
+    assert export().returncode == 0
+    assert export("--copy").returncode == 0
+    assert exported(work / "export") == FOLDERS
+    assert not any(path.is_symlink() for path in (work / "export").glob("*/*"))
+    (work.parent / "images" / NAMES[5]).write_text("another image")
+    inode = (work / "export/person_1/0_face.jpg").stat().st_ino
+    assert "kept" not in export("--copy").stdout
+    assert exported(work / "export") == FOLDERS | {"person_3/5_-lone.jpg": "another image"}
+    assert (work / "export/person_1/0_face.jpg").stat().st_ino == inode  # not copied again
+    assert export().returncode == 0
+    assert all(path.is_symlink() for path in (work / "export").glob("*/*"))
+
+
+@pytest.mark.parametrize("copy", [[], ["--copy"]], ids=["links", "copies"])
+def test_killed_before_each_renaming_it_goes_on(export, work, start_process, copy):
+    for number in range(1, 12):
+        regroup(work, CLUSTERS, names=[None, f"name {number}", None])  # so that there is something to do
+        command = [sys.executable, REPOSITORY / "tests/die_at.py", str(number), REPOSITORY / "export.py"]
+        process = start_process([*command, *copy], cwd=work, stdout=subprocess.DEVNULL)
+        died = process.wait(120)
+        result = export(*copy)
+        assert result.returncode == 0 and "kept" not in result.stdout
+        assert {name.partition("/")[2]: text for name, text in exported(work / "export").items()} == {
+            name.partition("/")[2]: text for name, text in FOLDERS.items()
+        }
+        assert len(list((work / "export").iterdir())) == 4
+        if died == 0:
+            break
+        assert died == -signal.SIGKILL
+    assert number > 2
+
+
+def test_a_missing_image_is_left_out_and_listed(export, work):
+    gone = work.parent / "images" / NAMES[5]
+    gone.unlink()
     result = export()
-    assert result.returncode == 3
-    assert f"{NAMES[5]}: not found" in result.stderr
-    assert [path.name for path in work.iterdir() if "export" in path.name] == []
+    assert result.returncode == 0
+    listed = work / "export" / "missing_images.txt"
+    assert "; 1 image not found, listed in export/missing_images.txt, in " in result.stdout
+    assert listed.read_text() == f"{gone}\n"
+    assert exported(work / "export") == {name: text for name, text in FOLDERS.items() if "lone" not in name}
+    gone.write_text("image 5")
+    assert "not found" not in export().stdout and not listed.exists()
+    assert exported(work / "export") == FOLDERS
+
+
+def test_the_last_copy_of_an_image_is_never_removed(export, work):
+    assert export("--copy").returncode == 0
+    (work.parent / "images" / NAMES[5]).unlink()
+    regroup(work, "0 1 2 3\n5\n")
+    result = export("--copy")
+    assert "kept 1 file " in result.stdout and "1 image not found" in result.stdout
+    assert (work / "export/person_3/5_-lone.jpg").read_text() == "image 5"
+
+
+def test_no_image_at_all_leaves_the_export_as_it_was(export, work):
+    assert export("--copy").returncode == 0
+    (work.parent / "images" / "a").rename(work.parent / "a")
+    (work.parent / "images" / "b").rename(work.parent / "b")
+    result = export("--copy")
+    assert (result.returncode, len(result.stderr.splitlines())) == (3, 1)
+    assert "face.jpg: not found, nor is any other image" in result.stderr
+    assert exported(work / "export") == FOLDERS
+
+
+def test_an_export_that_is_the_list_itself_is_not_replaced(export, work):
+    assert export("--copy").returncode == 0
+    images = sorted((work / "export").glob("*/*"))
+    filelist = work / "list.txt"
+    link = work / "link.jpg"
+    link.symlink_to("export/person_1/0_face.jpg")
+    for first in (images[0], link):
+        filelist.write_text("".join(f"{path}\n" for path in [first, *images, images[0]]))
+        for kind in ("folders", "xmp"):
+            result = export("--filelist", filelist, "--to", kind, "--output", "export")
+            assert result.returncode == 3, result.stdout
+            assert f"{first}: is one of the images, and lies in export: choose another" in result.stderr
+    assert exported(work / "export") == FOLDERS
+    (work / "by hand").mkdir()  # folders of such names that no export wrote
+    (work / "export" / "person_1").rename(work / "by hand" / "person_1")
+    assert "holds person_1, which is not of this tool" in export("--output", "by hand").stderr
+
+
+@pytest.mark.parametrize("kind", ["folders", "xmp"])
+def test_a_folder_on_the_way_that_leads_elsewhere_is_refused(export, work, kind):
+    write_cluster_json(work, names=NAMED)
+    assert export("--to", kind, "--output", "out").returncode == 0
+    inside = next((work / "out").glob("p*"))
+    inside.rename(work / "moved")
+    inside.symlink_to(work / "moved")
+    before = all_in(work / "moved")
+    result = export("--to", kind, "--output", "out")
+    assert result.returncode == 3 and "is not a folder of this tool" in result.stderr
+    assert all_in(work / "moved") == before
+
+
+def test_users_files_of_names_like_ours_stay(export, work):
+    mine = [".export.old/mine", ".export.part/mine", ".export.csv.part", ".export.csv.old"]
+    for name in mine:
+        (work / name).parent.mkdir(exist_ok=True)
+        (work / name).touch()
+    assert export().returncode == export().returncode == export("--to", "csv").returncode == 0
+    assert all((work / name).exists() for name in mine)
+
+
+def test_a_journal_that_is_damaged_or_hostile_removes_nothing(export, work):
+    assert export().returncode == 0
+    journal = work / "export" / JOURNAL
+    outside = work / "outside"
+    outside.symlink_to(outside.parent)
+    head = journal.read_text().splitlines()[0]
+    hostile = [{"path": path, "link": str(outside.parent)} for path in ("../outside", str(outside))]
+    for entry in hostile:
+        journal.write_text(f"{head}\n{json.dumps(entry)}\n")
+        assert export().returncode == 0 and outside.is_symlink()
+    for text in ("", "{}", "no journal"):
+        journal.write_text(text)
+        result = export()
+        assert result.returncode == 3 and "choose another --output" in result.stderr
+    journal.unlink()
+    journal.symlink_to(outside)
+    assert export().returncode == 3
+    journal.unlink()
+    assert exported(work / "export") == FOLDERS
+
+
+def test_sidecars_stay_below_their_folder_and_leave_a_users_files(export, work):
+    images = work.parent / "images"
+    (images / "list.txt").write_text("\n".join(f"a/../../images/{name}" for name in NAMES))
+    write_cluster_json(work, names=["Anna", None, None])
+    arguments = ("--to", "xmp", "--filelist", images / "list.txt")
+    assert export(*arguments).returncode == 0
+    assert len(all_in(work / "sidecars")) == 3
+    (work / "sidecars/photos/b/notes.txt").write_text("mine")
+    (work / "sidecars/photos/a/face.jpg.xmp").write_text("edited")
+    write_cluster_json(work, names=[None, "Bo", None])
+    result = export(*arguments)
+    assert "kept 2 files" in result.stdout
+    assert all_in(work / "sidecars") == {
+        "photos/b/notes.txt",
+        "photos/a/face.jpg.xmp",
+        'photos/=1+2,"x".jpg.xmp',
+    }
 
 
 def test_without_json_the_list_is_given_and_the_confidence_is_empty(export, work):
@@ -313,7 +515,8 @@ def test_sidecars_hold_names_alone_where_no_photo_is_known(export, work):
     write_cluster_json(work, names=["Anna & <Bo>", None, "\x00Zoë"])
     result = export("--to", "xmp")
     assert result.returncode == 0, result.stderr
-    assert "5 faces of 3 people, 4 sidecars; next: copy what is in sidecars/photos" in result.stdout
+    assert "without a face, 4 sidecars, in " in result.stdout
+    assert "; next: copy what is in sidecars/photos beside the photos" in result.stdout
     made = {str(path.relative_to(work / "sidecars")): path for path in work.glob("sidecars/photos/*/*.xmp")}
     assert set(made) == {f"photos/{NAMES[row]}.xmp" for row in (0, 1, 3, 5)}
     root = ElementTree.parse(made["photos/a/face.jpg.xmp"]).getroot()
@@ -351,4 +554,4 @@ def test_sidecars_hold_where_the_faces_are_in_aligned_photos(export, work):
     assert texts(root, ".//dc:subject//rdf:li") == ["Anna"]
     assert len(root.findall(".//regions:Area", XMP)) == 1  # the hidden person's face is not told of
     (work / "sidecars" / "mine.txt").touch()
-    assert "holds mine.txt" in export("--to", "xmp").stderr
+    assert "kept 1 file " in export("--to", "xmp").stdout and (work / "sidecars" / "mine.txt").exists()

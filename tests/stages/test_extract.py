@@ -88,7 +88,8 @@ def test_unreadable_images_leave_rows_of_zeros_where_they_stand(folder, extract,
     assert [entry["row"] for entry in unreadable] == [1, 2, 3]
     assert [entry["path"] for entry in unreadable] == ["broken.jpg", "pipe.jpg", "missing.jpg"]
     assert "not a regular file" in unreadable[1]["reason"]
-    assert "5 images (4 new, 0 changed, 0 gone, 0 used again), 3 of them unreadable" in done.out
+    said = "5 images (4 new, 0 changed, 0 gone, 0 used again), 3 of them unreadable, listed in "
+    assert f"{said}feature.json, in " in done.out
 
 
 def test_strict_and_nothing_readable_are_errors(folder, extract, tmp_path):
@@ -159,9 +160,11 @@ def test_a_picture_replaced_under_its_name_is_computed_again(own, folder, extrac
 def test_a_repaired_image_is_read_without_computing_the_others(own, folder, extract, tmp_path):
     (own / "face 3.jpg").write_bytes(b"no image")
     extract(own / "list.txt")
-    assert "is done already, 1 of its images unreadable" in extract(own / "list.txt").out
+    assert "is done already, 1 of them unreadable, listed in" in extract(own / "list.txt").out
     shutil.copy(folder / "face 3.jpg", own)
-    assert "(1 new, 0 changed, 0 gone, 5 used again), 0 of them unreadable" in extract(own / "list.txt").out
+    assert (
+        "(1 new, 0 changed, 0 gone, 5 used again), 0 of them unreadable, in" in extract(own / "list.txt").out
+    )
     assert rows(tmp_path).any(axis=1).all() and meta(tmp_path)["unreadable"] == []
 
 
@@ -194,7 +197,7 @@ def test_features_of_images_that_are_not_there_now_are_kept(own, extract, tmp_pa
 
 def test_a_stopped_run_of_another_list_gives_its_rows(own, folder, extract, start_process, tmp_path):
     process = start_process(command(folder / "faces.txt"), cwd=tmp_path, stdout=subprocess.DEVNULL)
-    part = tmp_path / ".feature.bin.part"
+    part = tmp_path / ".feature.bin.face-clusters-part"
     wait_until(process, lambda: part.exists() and part.stat().st_size >= 3 * 4 * 512)
     process.kill()
     process.wait()
@@ -212,11 +215,12 @@ def test_pictures_that_are_no_usable_crops_are_told_of(own, extract, tmp_path):
     Image.new("RGB", (112, 112), "gray").save(own / "face 4.jpg")
     done = extract(own / "list.txt")
     told = {kind["what"]: (kind["count"], kind["first"]) for kind in meta(tmp_path)["doubtful"]}
-    assert told["not square"] == (1, "face 1.jpg") and told["smaller than 32 pixels"] == (1, "face 2.jpg")
+    assert told["not square"] == (1, ["face 1.jpg"])
+    assert told["smaller than 32 pixels"] == (1, ["face 2.jpg"])
     assert told["blurred"][0] >= 1
     assert [(e["row"], e["reason"][:13]) for e in meta(tmp_path)["unreadable"]] == [(4, "shows nothing")]
-    assert "1 images are not square, the first is face 1.jpg" in done.err
-    assert "are not square" in extract(own / "list.txt").err  # also where it is done already
+    assert "1 image is not square, the first is face 1.jpg" in done.err
+    assert "is not square" in extract(own / "list.txt").err  # also where it is done already
 
 
 def test_images_that_are_not_there_cost_no_forward_pass(own, extract, tmp_path):
@@ -231,7 +235,7 @@ def test_images_that_are_not_there_cost_no_forward_pass(own, extract, tmp_path):
 @pytest.mark.slow
 def test_killed_runs_go_on_and_end_in_the_same_bytes(folder, extract, start_process, tmp_path, undisturbed):
     rng = np.random.default_rng(0)
-    part = tmp_path / ".feature.bin.part"
+    part = tmp_path / ".feature.bin.face-clusters-part"
     killed = resumed = 0
     while killed < KILLS:
         target = (part.stat().st_size if part.exists() else -1) + rng.integers(0, 3) * 4 * 512
@@ -291,7 +295,10 @@ def test_killed_before_each_renaming_nothing_is_computed_twice(
 
 def test_a_piece_damaged_on_disk_is_computed_again(folder, extract, start_process, tmp_path, undisturbed):
     process = start_process(command(folder / "faces.txt"), cwd=tmp_path, stdout=subprocess.DEVNULL)
-    part, journal = tmp_path / ".feature.bin.part", tmp_path / ".feature.bin.journal"
+    part, journal = (
+        tmp_path / ".feature.bin.face-clusters-part",
+        tmp_path / ".feature.bin.face-clusters-journal",
+    )
     wait_until(process, lambda: part.exists() and part.stat().st_size >= 3 * 4 * 512)
     process.kill()
     process.wait()
@@ -309,7 +316,7 @@ def test_ctrl_c_ends_soon_and_says_how_to_go_on(folder, start_process, tmp_path)
         process = start_process(
             command(folder / "faces.txt"), cwd=tmp_path, stderr=subprocess.PIPE, text=True
         )
-        wait_until(process, (tmp_path / ".feature.bin.journal").exists)
+        wait_until(process, (tmp_path / ".feature.bin.face-clusters-journal").exists)
         started = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
         _, stderr = process.communicate(timeout=30)

@@ -327,6 +327,25 @@ def test_axe_finds_nothing_serious(reported_once, page, media):
         assert serious == [], view
 
 
+def test_doubtful_images_are_shown_beside_those_unreadable(reported, page, stage):
+    meta = json.loads(Path("feature.json").read_text())
+    names = ["<img src=x onerror=alert(1)>.jpg", "\udcff.jpg"]
+    meta["doubtful"] = [
+        {"what": "show no face aligned as --crop arcface says", "count": 13, "of": 24, "first": ["a.jpg"]},
+        {"what": "blurred", "count": 2, "first": names},
+    ]
+    Path("feature.json").write_text(json.dumps(meta))
+    assert stage("report").code == 0
+    open_report(page, reported)
+    assert page.locator("#unreadable-link").inner_text().split() == ["Check", "images", "16"]
+    page.locator("#unreadable-link").click()
+    page.wait_for_selector("#doubtful-kinds li")
+    kinds = [" ".join(text.split()) for text in page.locator("#doubtful-kinds li").all_inner_texts()]
+    assert kinds[0] == "13 of 24 looked at: show no face aligned as --crop arcface says, the first: a.jpg"
+    assert kinds[1].startswith(f"2 images: blurred, the first: {names[0]}, ")
+    assert page.locator("#unreadable-rows tr").count() == 1
+
+
 def test_views_of_faces_alone_unreadable_images_and_charts(reported_once, page):
     open_report(page, reported_once, "#alone")
     sizes = read_clusters(reported_once / "clusters.txt").sizes
@@ -750,7 +769,7 @@ def write_many(output, count):
     index = shown.index_data(features, clusters, inspection, doubts, found, filelist, thumbnails)
     index |= shown.corrections_data(Corrections(), features, clusters, filelist, found, {})
     data = {"index": index, **shown.face_data(features, clusters, inspection, doubts, filelist, thumbnails)}
-    words = {"people": 1, "alone": 1, "unreadable": 0, "summary": "", "clusters": "clusters.txt"}
+    words = {"people": 1, "alone": 1, "to_check": 0, "summary": "", "clusters": "clusters.txt"}
     write_report(output, data, words | {"typical": 3.0, "outside": 2.0}, lambda folder: [])
 
 

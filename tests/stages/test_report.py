@@ -63,7 +63,8 @@ def test_a_report_holds_every_face_and_says_where_it_is(images, stage):
     clusters = read_clusters(Path("clusters.txt"))
     people, alone = int((clusters.sizes > 1).sum()), int((clusters.sizes == 1).sum())
     assert ended.out.startswith(
-        f"report/index.html: {people} people, {alone} face{'s' * (alone != 1)} alone, "
+        f"report/index.html: {people} people in {len(clusters.members) - alone} faces, "
+        f"{alone} face{'s' * (alone != 1)} alone, 1 image unreadable or without a face, "
     )
     assert "next: open it in a browser" in ended.out
     data = data_of()
@@ -327,7 +328,7 @@ def test_a_report_of_one_face(tmp_path, stage, monkeypatch):
     for name in ("proposal", "predict"):
         assert stage(name, "--dim", "8").code == 0
     ended = stage("report", "--dim", "8")
-    assert ended.code == 0 and "0 people, 1 face alone" in ended.out
+    assert ended.code == 0 and "0 people in 0 faces, 1 face alone, 0 thumbnails" in ended.out
 
 
 def test_the_pages_scripts_parse_and_have_short_lines():
@@ -335,3 +336,5 @@ def test_the_pages_scripts_parse_and_have_short_lines():
         text = (TEMPLATES / name).read_text(encoding="utf-8")
         assert max(map(len, text.split("\n"))) <= 110, name
         assert "innerHTML" not in text and "insertAdjacentHTML" not in text
+    page = Path("report/index.html").read_text()
+    assert 'id="unreadable-link" hidden' in page  # nothing to check, so no tab says 0

@@ -1,6 +1,7 @@
 """Small sets and sets of copies, by the stages: what is known of a network is used, copies stay together."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +117,25 @@ def test_each_file_five_times_is_the_same_people_with_five_times_the_faces(work,
     pairs = np.unique(np.stack([once, back[0, :-1]]), axis=1)
     assert pairs.shape[1] == once.max() + 1 == copied.max() + 1
     assert json.loads(Path("copied_vertex", "manifest.json").read_text())["copies"] >= 4 * (len(rows) - 1)
+
+
+@pytest.mark.parametrize("copies", [2_000, pytest.param(50_000, marks=pytest.mark.slow)])
+def test_copies_of_one_face_by_the_thousand_leave_the_others_as_they_are(work, stage, copies):
+    people = make_people(people=20, images=5, noise=0.9)
+    rows = people.rows[people.labels >= 0]
+    before = propose_and_predict(stage, "once", rows)
+    order = np.random.default_rng(0).permutation(len(rows) + copies)
+    started = time.process_time()
+    after = propose_and_predict(stage, "many", np.concatenate([rows, np.repeat(rows[:1], copies, 0)])[order])
+    assert time.process_time() - started < 60
+    back = np.empty(len(order), np.int64)
+    back[order] = after
+    assert (back[len(rows) :] == back[0]).all()
+    pairs = np.unique(np.stack([before, back[: len(rows)]]), axis=1)
+    assert pairs.shape[1] == before.max() + 1 == after.max() + 1 == 21
+
+
+def propose_and_predict(stage, name, rows):
+    rows.astype("<f4").tofile(f"{name}.bin")
+    Path(f"{name}.json").write_text(json.dumps({"format": 1, "count": len(rows), "dim": rows.shape[1]}))
+    return people_of(stage, name)

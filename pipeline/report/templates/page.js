@@ -9,6 +9,18 @@ const VIEWS = ["review", "people", "alone", "aside", "unreadable", "charts", "co
 let unreadablePage = 0;
 
 async function showUnreadable() {
+  byId("doubtful").hidden = !index.doubtful.length;
+  byId("doubtful-kinds").replaceChildren(
+    ...index.doubtful.map((kind) =>
+      element(
+        "li",
+        {},
+        `${kind.of ? `${number(kind.count)} of ${number(kind.of)} looked at` : count(kind.count, "image")}: `,
+        `${kind.what}, the first: `,
+        element("span", { class: "path" }, kind.first.join(", ")),
+      ),
+    ),
+  );
   const rows = index.unreadable ? await load("unreadable") : [];
   const pages = Math.ceil(rows.length / ROWS_A_PAGE);
   const here = rows.slice(unreadablePage * ROWS_A_PAGE, (unreadablePage + 1) * ROWS_A_PAGE);
@@ -429,7 +441,7 @@ async function start() {
   derivePeople(saidNow());
   listen();
   keepWayBack();
-  byId("unreadable-link").hidden = !index.unreadable;
+  byId("unreadable-link").hidden = !index.unreadable && !index.doubtful.length;
   await go(history.state, false);
   refreshCounts(words);
   if (view !== "review") await countQuestions();

@@ -359,6 +359,42 @@ def test_lost_faces_are_told_of(features, tmp_path, capsys):
     assert "3 of its faces, the first images/20.jpg, are not among the features" in capsys.readouterr().err
 
 
+def told_by_loading(features, tmp_path, capsys, now, names):
+    path = tmp_path / "corrections.json"
+    write_json(path, corrections_json(save_corrections(SAID, features, NAMES)))
+    load_corrections(path, now, names)
+    return capsys.readouterr().err.splitlines()
+
+
+def test_changed_images_are_named_as_such(features, tmp_path, capsys):
+    changed = features.rows.copy()
+    changed[[4, 22]] = make_people(seed=8).rows[[4, 22]]
+    changed[7] = 0  # cannot be read any more
+    told = told_by_loading(features, tmp_path, capsys, features_of(changed), NAMES)
+    assert len(told) == 2
+    assert "2 of its images have changed, the first images/4.jpg: what it says of what" in told[0]
+    assert "1 of its faces, the first images/7.jpg, are not among the features" in told[1]
+
+
+def test_nothing_is_told_of_images_saved_anew_or_renamed(features, tmp_path, capsys):
+    noise = np.random.default_rng(0).standard_normal(features.rows.shape).astype(np.float32)
+    anew = features_of(features.rows * (1 + 0.05 * noise))
+    assert told_by_loading(features, tmp_path, capsys, anew, NAMES) == []
+    renamed = [f"elsewhere/{name}" for name in NAMES]
+    assert told_by_loading(features, tmp_path, capsys, features, renamed) == []
+
+
+def test_after_a_change_of_network_names_alone_decide_and_it_says_so(features, tmp_path, capsys):
+    other = features_of(make_people(people=12, images=8, dim=32, seed=9).rows, {"model": "iresnet50"})
+    told = told_by_loading(features, tmp_path, capsys, other, NAMES)
+    assert len(told) == 1 and "another network's features: its images are known by their names" in told[0]
+    with pytest.raises(InputError, match="only names can tell, and those of feature.bin are not"):
+        told_by_loading(features, tmp_path, capsys, other, None)
+    grown = [name for name in NAMES if name != "images/4.jpg"] + ["images/new.jpg"]
+    told = told_by_loading(features, tmp_path, capsys, other, grown)
+    assert "1 of its faces, the first images/4.jpg, are not among the features" in told[1]
+
+
 def test_corrections_of_other_images_are_refused(features):
     saved = save_corrections(SAID, features, NAMES)
     with pytest.raises(InputError, match=r"none of its 7 faces, the first images/3\.jpg"):

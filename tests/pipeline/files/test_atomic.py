@@ -63,8 +63,8 @@ def test_a_run_killed_while_its_folder_took_the_place_is_completed(tmp_path, lef
     for number in (1, 2) if left == "old and part" else (1,):
         with whole_folder(path, holds=("*",)) as part:
             (part / f"{number}").touch()
-        path.rename(tmp_path / ("old", ".folder.part")[number - 1])
-    (tmp_path / "old").rename(tmp_path / ".folder.old")
+        path.rename(tmp_path / ("old", ".folder.face-clusters-part")[number - 1])
+    (tmp_path / "old").rename(tmp_path / ".folder.face-clusters-old")
     clear_up(path)
     assert [entry.name for entry in path.iterdir()] == ["2" if left == "old and part" else "1"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
@@ -174,3 +174,28 @@ def test_a_second_run_is_refused_while_the_first_is_at_work(start_process, tmp_p
 def test_the_digest_is_that_of_sha256sum(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert digest_file(tmp_path / "abc").startswith("ba7816bf8f01cfea")
+
+
+def test_what_lies_deep_in_a_folder_is_not_ours_to_remove(tmp_path):
+    path = tmp_path / "folder"
+    holds = ("round_*", "round_*/a.npy")
+    with whole_folder(path, holds) as part:
+        (part / "round_0").mkdir()
+        (part / "round_0" / "a.npy").touch()
+    with whole_folder(path, holds) as part:
+        (part / "round_0").mkdir()
+    (path / "round_0" / "mine.txt").touch()
+    with pytest.raises(InputError, match=r"holds round_0/mine.txt"), whole_folder(path, holds):
+        pass
+    assert (path / "round_0" / "mine.txt").exists()
+
+
+def test_names_like_those_of_other_tools_are_left_alone(tmp_path):
+    for name in (".folder.old", ".folder.part", ".folder~", ".a.txt.part"):
+        (tmp_path / name).write_text("mine")
+    with whole_folder(tmp_path / "folder", ("a",)), whole_file(tmp_path / "a.txt") as part:
+        part.touch()
+    with whole_folder(tmp_path / "folder", ("a",)):
+        pass
+    mine = [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert len(mine) == 4 and all(path.read_text() == "mine" for path in mine)

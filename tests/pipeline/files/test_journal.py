@@ -59,7 +59,7 @@ def test_a_run_killed_after_its_file_was_named_has_every_row(stopped):
 
 
 def test_a_journal_of_another_file_leaves_that_file_alone(stopped):
-    stopped.parent.joinpath(".feature.bin.part").unlink()
+    stopped.parent.joinpath(".feature.bin.face-clusters-part").unlink()
     stopped.write_bytes(ROWS[::-1].tobytes())
     journal = opened(stopped)
     journal.close()
@@ -122,7 +122,7 @@ def test_whatever_stands_in_the_journal_only_rows_that_were_written_are_taken(
     journal_path(path).write_bytes(text[:place] + data + text[place + (0 if insert else len(data)) :])
     journal = opened(path)
     journal.close()
-    rows = np.fromfile(Path(path.parent, ".feature.bin.part"), "<f4").reshape(-1, 2)
+    rows = np.fromfile(Path(path.parent, ".feature.bin.face-clusters-part"), "<f4").reshape(-1, 2)
     assert len(rows) == journal.done and whole_prefix(rows)
 
 

@@ -141,3 +141,16 @@ def test_two_rows_and_equal_rows_can_be_proposed():
     unit = np.tile(np.float32([[0.6, 0.8]]), (50, 1))
     rounds = propose(unit, *knn.nearest_neighbors(unit, 10), calibrate_to_impostors(unit))
     assert max(map(len, proposals_of(rounds))) == 50
+
+
+@pytest.mark.parametrize(("max_size", "said"), [(5, True), (7, True), (8, False), (20_000, False)])
+def test_it_says_where_the_limit_cuts_people(capsys, max_size, said):
+    unit, neighbors, cosines, _ = posed(noise=0.6)
+    propose(unit, neighbors, cosines, calibrate_to_impostors(unit), max_size=max_size)
+    told = capsys.readouterr().err
+    assert told == (
+        f"--max-size {max_size}: cuts people; some 8 faces look like one person, who comes out in pieces: "
+        "give a larger one\n"
+        if said
+        else ""
+    )
