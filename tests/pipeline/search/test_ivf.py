@@ -10,9 +10,9 @@ from pipeline.rows import unit_rows
 ivf = LazyModule("pipeline.search.ivf")
 
 
-@pytest.fixture(params=[1 << 14, 10], ids=["flat", "graph"])
+@pytest.fixture(params=[1 << 14, 10], ids=["flat", "two levels"])
 def divided(request, monkeypatch):
-    """Unit rows with one of zeros left out, and their cells, found among all or by their graph."""
+    """Unit rows with one of zeros left out, and their cells, found among all or in two levels."""
     monkeypatch.setattr("pipeline.search.ivf.MOST_FLAT", request.param)
     monkeypatch.setattr("pipeline.search.ivf.ROWS_A_CELL", 20)
     rows = make_people(people=60, images=20, noise=0.6).rows
