@@ -67,10 +67,10 @@ def main(args: argparse.Namespace) -> None:
     cli.refuse_overwriting([output], [args.clusters, args.clusters.with_suffix(".json"), args.features])
     clusters = read_clusters(args.clusters)
     meta = read_feature_json(args.features)
-    confidence, names, hidden = exports.read_confidence(args.clusters, len(clusters), meta)
+    confidence, names, ids, hidden = exports.read_confidence(args.clusters, len(clusters), meta)
     filelist = exports.read_listed(args.filelist, args.features, meta)
     refuse_other_rows(args.clusters, clusters.members, len(filelist.names), filelist.path)
-    faces = list(exports.join(clusters, filelist, confidence, names, hidden))
+    faces = list(exports.join(clusters, filelist, confidence, names, ids, hidden))
     if args.photos:
         faces = exports.with_photos_alone(faces, filelist.path)
     said = people_in_words(clusters, hidden, len(filelist.names))

@@ -97,7 +97,7 @@ def main(args: argparse.Namespace) -> None:
     from pipeline.groups import canonical_groups, groups_from_labels, people_in_words
 
     cli.refuse_overwriting(
-        [args.output, args.output.with_suffix(".json")],
+        [args.output, args.output.with_suffix(".json"), files.faces_path(args.output)],
         [args.features, feature_json_path(args.features), *([args.corrections] if args.corrections else [])],
     )
     with step("check inputs"):
@@ -107,13 +107,14 @@ def main(args: argparse.Namespace) -> None:
         from model.device import choose_device
         from pipeline.corrections.said import groups_of_people, load_corrections
         from pipeline.files.filelist import known_names
+        from pipeline.identity import people_kept
         from pipeline.judging.cluster import choose_clusters, graph_of, score_clusters
         from pipeline.judging.corrected import correct_people
         from pipeline.judging.membership import revise_members
         from stages.judges import digests_of_judges, load_judges
 
         judges = load_judges(args.weights, choose_device("cpu" if args.engine == "ray" else args.device))
-        names = known_names(features.meta) if args.corrections else None
+        names = known_names(features.meta)
         corrections = load_corrections(args.corrections, features, names)
         made_from: dict[str, Any] = {
             "features_sha256": features.digest,
@@ -127,6 +128,7 @@ def main(args: argparse.Namespace) -> None:
         found = files.found_clusters(args.output)
         refuse_foreign(args.output, files.MARK, args.output.with_suffix(".json"))
         refuse_foreign(args.output.with_suffix(".json"), files.MARK)
+        refuse_foreign(files.faces_path(args.output), files.MARK, args.output.with_suffix(".json"))
         if not args.restart and found and found | made_from == found:
             log(f"{args.output}: is done already; --restart makes it anew; next: {next_command}")
             return
@@ -160,6 +162,7 @@ def main(args: argparse.Namespace) -> None:
             kept_in = {"corrections": str(args.corrections.resolve())} if args.corrections else {}
             people_said = groups_of_people(corrections, groups, len(numbering.usable))
             hidden = [group for group, person in people_said if person.hidden]
+            identities = people_kept(groups, features, names, files.found_people(args.output, found))
             files.write_clusters(
                 args.output,
                 groups,
@@ -167,6 +170,7 @@ def main(args: argparse.Namespace) -> None:
                 predicted_iou,
                 {group: person.name for group, person in people_said if person.name},
                 hidden,
+                identities,
             )
     if args.profile:
         print("\n".join(profile_lines()))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # which PYTHONSAFEPATH leaves out
 
 from common import cli
-from common.errors import InputError, UsageError
+from common.errors import InputError
 from common.profile import profile_lines, step
 from common.progress import elapsed, log, warn
 
@@ -107,8 +107,6 @@ def kept_of_earlier_run(
 def main(args: argparse.Namespace) -> None:
     """Search, calibrate, merge, write."""
     check_engine(args)
-    if args.engine == "ray" and args.search not in ("auto", "exact"):
-        raise UsageError(f"--search {args.search}: --engine ray searches exactly: leave one of them out")
     from pipeline.files import proposals as files
     from pipeline.files.atomic import clear_up, whole_folder
     from pipeline.files.calibration import calibration_from, calibration_json, read_calibration

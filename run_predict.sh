@@ -2,7 +2,7 @@
 # Score the proposals with the graph networks and choose one cluster of faces per person.
 #
 # Input:   feature.bin and super_vertex/ in the working directory (--features, --proposals)
-# Output:  clusters.txt and clusters.json in the working directory (--output)
+# Output:  clusters.txt, clusters.json and clusters.faces.npy in the working directory (--output)
 # Cost:    grows with the number of proposals; a GPU is used where there is one
 # Example: sh run_predict.sh
 set -eu

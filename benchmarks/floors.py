@@ -4,7 +4,8 @@
     python benchmarks/floors.py graph-networks synthetic.bin super_vertex
     python benchmarks/floors.py network faces.txt
 
-Each prints JSON. `search` is the nearest neighbors by faiss as proposals in super_vertex/ found them;
+Each prints JSON. `search` is the nearest neighbors as proposals in super_vertex/ found them, `faiss-ivf` by
+faiss's IVF where that was approximate, at the same recall of possible neighbors;
 `graph-networks` the forward passes of GCN-D over every proposal; `network` the default face network's
 forward, float32 matrix multiplication, and dlib's own descriptor where the package dlib is installed.
 """
@@ -26,17 +27,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common import cli
 from common.threads import usable_cores
 
+from pipeline.calibration import Calibration
 from pipeline.files.features import read_features
 from pipeline.files.filelist import read_filelist
 from pipeline.files.proposals import read_super_vertex
 from pipeline.groups import take_groups
 from pipeline.images import frame_box, read_face
-from pipeline.rows import unit_rows
-from pipeline.search.ivf import learn_centroids, make_cells
+from pipeline.rows import unit_blocks, unit_rows, unit_sample
+from pipeline.search.ivf import TRAINING_ROWS_A_CELL, learn_centroids, make_cells, sample_exactly
 
 BATCH = 32
 RUNS = 3  # of floors that take as long as a stage
 REPEATS = 5
+QUERIES = 20_000  # of faiss's IVF, from which its time for all is reckoned
 MATRIX = 4096
 EXAMPLES = "  python benchmarks/floors.py search synthetic.bin super_vertex"
 
@@ -45,10 +48,11 @@ def search(features_path: Path, proposals: Path) -> dict[str, Any]:
     """Wall and processor seconds of the search alone, with an index made for it where it is approximate."""
     features = read_features(features_path)
     found = json.loads((proposals / "manifest.json").read_text())
-    unit, k = unit_rows(features.rows, features.usable), found["k"]
+    k = found["k"]
     method, effort = found["search"]["method"], found["search"]["effort"]
+    unit = unit_rows(features.rows, features.usable) if method == "exact" else None
     started, processor = time.perf_counter(), time.process_time()
-    if method == "exact":
+    if unit is not None:
         faiss.knn(unit, unit, k + 1, metric=faiss.METRIC_INNER_PRODUCT)
     else:
         centroids = learn_centroids(features.rows, features.usable)
@@ -58,6 +62,41 @@ def search(features_path: Path, proposals: Path) -> dict[str, Any]:
         "processor": time.process_time() - processor,
         **found["search"],
     }
+
+
+def faiss_ivf(features_path: Path, proposals: Path) -> dict[str, Any]:
+    """Seconds of faiss's own IVF, that finds of a sample what the proposals' search says it finds of possible
+    neighbors: its cells made, and QUERIES of all rows searched for, as if all were."""
+    features = read_features(features_path)
+    told = json.loads((proposals / "manifest.json").read_text())
+    k, calibration = told["k"], Calibration(**told["calibration"])
+    sample, cosines, nearest = sample_exactly(features.rows, features.usable, k + 1)
+    count = len(features.numbering)
+    possible = calibration.calibrate(cosines) >= calibration.nearest_stranger(count)
+    started = time.perf_counter()
+    index = faiss.index_factory(features.rows.shape[1], faiss_cells(count), faiss.METRIC_INNER_PRODUCT)
+    index.train(unit_sample(features.rows, features.usable, TRAINING_ROWS_A_CELL * index.nlist))
+    for block in unit_blocks(features.rows, features.usable):
+        index.add(block)
+    made = time.perf_counter() - started
+    index.nprobe, recall = 1, 0.0
+    while recall < told["search"]["recall_possible"] and index.nprobe < index.nlist:
+        index.nprobe *= 2
+        found = index.search(sample, k + 1)[1]
+        here = np.stack([np.isin(*pair) for pair in zip(nearest, found, strict=True)])
+        recall = float(here[possible].mean())
+    queries = unit_sample(features.rows, features.usable, QUERIES)
+    started = time.perf_counter()
+    index.search(queries, k + 1)
+    searched = (time.perf_counter() - started) * count / len(queries)
+    return {"seconds": made + searched, "made": made, "probes": index.nprobe, "recall_possible": recall}
+
+
+def faiss_cells(count: int) -> str:
+    """An index as faiss's guide to choosing one has it (wiki, "Guidelines to choose an index")."""
+    if count < 1_000_000:
+        return f"IVF{int(8 * count**0.5)},Flat"
+    return "IVF65536_HNSW32,Flat" if count < 10_000_000 else "IVF262144_HNSW32,Flat"
 
 
 def graph_networks(features_path: Path, proposals: Path) -> dict[str, Any]:
@@ -148,14 +187,15 @@ def dlib_call(chips: np.ndarray, weights: Path) -> np.ndarray | tuple[None, None
 def get_parser() -> argparse.ArgumentParser:
     """The arguments of this tool."""
     parser = cli.make_parser("floors.py", "Time what a stage cannot be faster than.", EXAMPLES)
-    parser.add_argument("floor", choices=("search", "graph-networks", "network"))
+    parser.add_argument("floor", choices=("search", "faiss-ivf", "graph-networks", "network"))
     parser.add_argument("paths", type=Path, nargs="+", help="features and proposals, or a file list")
     return parser
 
 
 def main(args: argparse.Namespace) -> None:
     """Time one floor, print it."""
-    floor = {"search": search, "graph-networks": graph_networks, "network": network}[args.floor]
+    floors = {"search": search, "faiss-ivf": faiss_ivf, "graph-networks": graph_networks, "network": network}
+    floor = floors[args.floor]
     print(json.dumps(floor(*args.paths)))
 
 

@@ -5,6 +5,7 @@ floors.py run between them. Extraction runs on real faces.
 
     python benchmarks/speed.py
     python benchmarks/speed.py --large        # 584,013 faces as well
+    python benchmarks/speed.py --large --huge # and 5,200,000
 
 Take a machine that does nothing else: all ratios are of one run, but another process slows a stage
 and its floor by different amounts.
@@ -41,6 +42,7 @@ from pipeline.files.filelist import read_filelist
 
 SIZES = (13_000, 50_000, 200_000)
 LARGE = 584_013  # the images of MS-Celeb-1M that published systems are timed on
+HUGE = 5_200_000
 DIM = 256
 SHORT = 50_000  # faces; of RUNS the quickest counts, as it does in the floors
 POLL = 0.05  # seconds between looks at a process's memory
@@ -66,6 +68,7 @@ class Size:
     faces: int
     feature_megabytes: float
     search: dict[str, Any]
+    faiss: dict[str, Any] | None
     networks: dict[str, Any]
     proposal: Ran
     prediction: Ran
@@ -136,9 +139,10 @@ def measure_size(faces: int, cwd: Path) -> Size:
     proposal = quickest(runs, REPOSITORY / "proposal.py", "--restart", cwd=cwd)
     searches = (floor("search", features, proposals, cwd=cwd) for _ in range(runs))
     search = min(searches, key=lambda alone: alone["seconds"])
+    faiss = floor("faiss-ivf", features, proposals, cwd=cwd) if search["method"] == "ivf" else None
     prediction = quickest(runs, REPOSITORY / "predict.py", "--restart", cwd=cwd)
     networks = floor("graph-networks", features, proposals, cwd=cwd)
-    return Size(faces, features.stat().st_size / 1e6, search, networks, proposal, prediction)
+    return Size(faces, features.stat().st_size / 1e6, search, faiss, networks, proposal, prediction)
 
 
 def measure_extraction(filelist: Path, cwd: Path) -> list[Goal]:
@@ -211,14 +215,15 @@ def size_goals(size: Size) -> list[Goal]:
 def table_of_sizes(sizes: list[Size]) -> list[str]:
     """Times, ratios and memory of each size, and the exponents of growth."""
     lines = [
-        "| faces | search alone s | proposals s | over search | prediction s | over search | over bare GCN "
-        "| peak MB, proposals | prediction | over feature.bin |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| faces | search alone s | faiss's IVF s | proposals s | over search | prediction s | over search "
+        "| over bare GCN | peak MB, proposals | prediction | over feature.bin |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for size in sizes:
         alone, peak = size.search["seconds"], max(size.proposal.peak, size.prediction.peak)
         lines.append(
             f"| {size.faces:,} ({size.search['method']}) | {alone:.1f} "
+            f"| {size.faiss['seconds'] if size.faiss else 0:.1f} "
             f"| {size.proposal.seconds:.1f} | {size.proposal.seconds / alone:.2f} "
             f"| {size.prediction.seconds:.1f} | {size.prediction.seconds / alone:.2f} "
             f"| {size.prediction.seconds / size.networks['seconds']:.1f} "
@@ -253,6 +258,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--faces", type=cli.at_least(1), nargs="*", default=SIZES, help="numbers of faces")
     parser.add_argument("--large", action="store_true", help=f"{LARGE} faces as well")
     parser.add_argument(
+        "--huge", action="store_true", help=f"{HUGE} faces as well: an hour, 13 GB of memory, 15 GB of disk"
+    )
+    parser.add_argument(
         "--images", type=Path, default=SHARED / "lfw" / "val.txt", help="file list for the first stage"
     )
     return parser
@@ -268,7 +276,7 @@ def main(args: argparse.Namespace) -> None:
         else:
             log(f"{args.images}: not found: extraction is left out; give --images a file list")
         sizes = []
-        for faces in [*args.faces, *([LARGE] if args.large else [])]:
+        for faces in [*args.faces, *([LARGE] if args.large else []), *([HUGE] if args.huge else [])]:
             sizes.append(measure_size(faces, cwd))
             log("\n".join(table_of_sizes(sizes[-1:])[2 if len(sizes) > 1 else 0 :]))
             goals += size_goals(sizes[-1])

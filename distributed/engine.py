@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,12 +117,15 @@ class RayEngine:
         return in_actors(make, batches, device)
 
     def search(
-        self, _method: str, rows: "np.ndarray", numbering: "Numbering", _k: int, _calibration: "Calibration"
+        self, method: str, rows: "np.ndarray", numbering: "Numbering", k: int, calibration: "Calibration"
     ) -> "Search":
-        from distributed.search import found_in_shards
-        from pipeline.search.knn import EXACT, Search, numbered
+        from distributed.cells import search_cells_in_shards
+        from distributed.search import search_in_shards
+        from pipeline.search.knn import make_search
 
-        return Search(EXACT, lambda k, _: numbered(found_in_shards(rows, numbering.usable, k, self.shards)))
+        exactly = partial(search_in_shards, self.shards)
+        by_cells = partial(search_cells_in_shards, self.shards)
+        return make_search(method, rows, numbering.usable, k, calibration, exactly, by_cells)
 
     def edges(
         self,

@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from distributed.engine import in_order, machines
 from pipeline.rows import BLOCK_ROWS, unit_blocks, unit_rows
-from pipeline.search.knn import DATABASE_ROWS, Found, nearest_rows
+from pipeline.search.knn import DATABASE_ROWS, EXACT, Found, Search, nearest_rows, numbered
 
 MAX_BLOCKS = 8  # of BLOCK_ROWS queries in one task
 TASKS_A_NODE = 8  # at least, so that no machine waits long for the last one
@@ -47,6 +47,11 @@ def found_in_shards(rows: np.ndarray, usable: np.ndarray, k: int, shards: int | 
         return ray.remote(merge_found).options(num_cpus=0).remote(k, *parts)
 
     return in_order(map(merged, range(0, len(rows), size)), ahead=1 + 2 * len(nodes) // len(spans))
+
+
+def search_in_shards(shards: int | None, rows: np.ndarray, usable: np.ndarray) -> Search:
+    """Compare all usable rows of the memory map (N, D) with all, in `shards`."""
+    return Search(EXACT, lambda k, _: numbered(found_in_shards(rows, usable, k, shards)))
 
 
 def shard_spans(usable: np.ndarray, shards: int) -> list[Span]:

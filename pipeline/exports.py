@@ -30,7 +30,8 @@ NAME_BYTES = 200
 class Face(NamedTuple):
     """One line of the table; `row` is its line of the file list, from 0.
 
-    `photo` is the photo and the box where it was found, as `faces.json` says.
+    `person` is the id that the person keeps. `photo` is the photo and the box where the face was found, as
+    `faces.json` says.
     """
 
     row: int
@@ -38,6 +39,7 @@ class Face(NamedTuple):
     cluster: int
     confidence: float | None
     name: str | None
+    person: int | None = None
     photo: PhotoFace | None = None
 
 
@@ -54,21 +56,21 @@ def read_listed(path: Path | None, features_path: Path, meta: dict[str, Any]) ->
 
 def read_confidence(
     clusters_path: Path, count: int, meta: dict[str, Any]
-) -> tuple[list[float | None], list[str | None], list[int]]:
-    """Predicted IoU and name of each cluster, and the numbers of the hidden ones.
+) -> tuple[list[float | None], list[str | None], list[int | None], list[int]]:
+    """Predicted IoU, name and id of each cluster, and the numbers of the hidden ones.
 
     None, and none hidden, where no JSON lies beside the clusters.
     """
     values = read_cluster_json(clusters_path)
     if values is None:
-        return [None] * count, [None] * count, []
+        return [None] * count, [None] * count, [None] * count, []
     digest = meta.get("feature_sha256")
     if digest and values.get("features_sha256") != digest:
         raise InputError(
             f"{clusters_path}: was made from other features than feature.json is about: "
             "run `sh run_proposal.sh` and `sh run_predict.sh` again"
         )
-    return values["predicted_iou"], values["names"], values["hidden"]
+    return values["predicted_iou"], values["names"], values["ids"] or [None] * count, values["hidden"]
 
 
 def join(
@@ -76,6 +78,7 @@ def join(
     filelist: FileList,
     confidence: list[float | None],
     names: list[str | None],
+    ids: list[int | None],
     hidden: list[int],
 ) -> Iterator[Face]:
     """The faces of each cluster that is not `hidden`, in turn."""
@@ -85,7 +88,7 @@ def join(
             continue
         photo = where.get(filelist.names[row])
         path = filelist.paths[row].absolute()
-        yield Face(row, path, cluster + 1, confidence[cluster], names[cluster], photo)
+        yield Face(row, path, cluster + 1, confidence[cluster], names[cluster], ids[cluster], photo)
 
 
 def with_photos_alone(faces: list[Face], listed: Path) -> list[Face]:
@@ -154,12 +157,13 @@ def as_file_name(name: str | None) -> str:
 
 
 def write_csv(output: Path, faces: list[Face]) -> None:
-    """Write the table with a header line; the name is a column where any person has one,
-    photo and box are columns where any photo is known.
+    """Write the table with a header line; the person's id and the name are columns where any person has
+    one, photo and box where any photo is known.
 
     No cell can pass for a formula: paths are absolute, and a name that begins like one gets a quote.
     """
     named, placed = any(face.name for face in faces), any(face.photo for face in faces)
+    lasting = any(face.person is not None for face in faces)
     refuse_foreign(output, ",".join(CSV_COLUMNS).encode())
     # Of a path that is not UTF-8, or a name with half a letter, the odd parts are escaped.
     with (
@@ -167,20 +171,23 @@ def write_csv(output: Path, faces: list[Face]) -> None:
         open(part, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         writer = csv.writer(file)
-        columns = [*CSV_COLUMNS] + ["name"] * named + list(PLACE) * placed
+        columns = [*CSV_COLUMNS] + ["person"] * lasting + ["name"] * named + list(PLACE) * placed
         writer.writerow(columns)
         for face in faces:
             name = face.name or ""
             tame = f"'{name}" if name.lstrip()[:1] in FORMULA_STARTS or name[:1].isspace() else name
             place = [face.photo.photo.absolute(), *face.photo.box] if face.photo else []
-            cells = [face.path, face.cluster, face.confidence] + [tame] * named + place
+            cells = (
+                [face.path, face.cluster, face.confidence] + [face.person] * lasting + [tame] * named + place
+            )
             writer.writerow(cells + [""] * (len(columns) - len(cells)))
 
 
 def write_table_json(output: Path, faces: list[Face]) -> None:
-    """Write the table as a JSON object with a list `faces`; the name is there where a person has one."""
+    """Write the table as a JSON object with a list `faces`; id and name are there where a person has one."""
     rows = [
         {"path": str(f.path), "cluster": f.cluster, "confidence": f.confidence}
+        | ({} if f.person is None else {"person": f.person})
         | ({"name": f.name} if f.name else {})
         | ({"photo": str(f.photo.photo.absolute()), "box": f.photo.box} if f.photo else {})
         for f in faces

@@ -189,6 +189,12 @@ def order_by_content(unit: Rows) -> np.ndarray:
     return np.lexsort((ends[:, 1], ends[:, 0]))
 
 
+def keys_of_rows(block: np.ndarray) -> np.ndarray:
+    """A key of the bits of each row of float32 (n, D), uint64 (n,); of others it is nearly always another."""
+    factors = np.random.default_rng(0).integers(1, 1 << 63, block.shape[1], np.uint64) | np.uint64(1)
+    return (block.view(np.uint32).astype(np.uint64) * factors).sum(axis=1)
+
+
 def release(rows: Rows) -> None:
     """Let the system take back the memory of rows that were read; of an array in memory, nothing."""
     release_pages(rows if isinstance(rows, np.ndarray) else rows.source)

@@ -1,5 +1,7 @@
 """`clusters.txt` and `clusters.json`: one person per line, and what is predicted of each."""
 
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from common.inputs import is_there, require_file
 
 import numpy as np
 
+from pipeline.files.arrays import open_array
 from pipeline.files.atomic import digest_file, whole_file
 from pipeline.files.json_object import (
     check_fields,
@@ -22,7 +25,23 @@ from pipeline.files.json_object import (
 from pipeline.files.text import is_int64, read_text
 from pipeline.groups import MEMBER_DTYPE, OFFSET_DTYPE, Groups
 
+FORMAT = 2  # since people have ids; of format 1 they have none
 MARK = b'"clusters_sha256"'  # at the head of the JSON beside clusters that this tool wrote
+
+
+@dataclass(frozen=True)
+class People:
+    """Who the people of clusters are from run to run: `ids`, int64 (G,), the `next_id` that nobody had yet,
+    and `faces`, uint64 (N, 2), what the image of each row is known by (`pipeline/identity.py`)."""
+
+    ids: np.ndarray
+    next_id: int
+    faces: np.ndarray
+
+
+def faces_path(path: Path) -> Path:
+    """The place of what the images of clusters are known by: `clusters.txt` has `clusters.faces.npy`."""
+    return path.with_suffix(".faces.npy")
 
 
 def write_clusters(
@@ -32,8 +51,9 @@ def write_clusters(
     predicted_iou: np.ndarray,
     names: dict[int, str] | None = None,
     hidden: list[int] | None = None,
+    people: People | None = None,
 ) -> None:
-    """Write canonical groups, one cluster per line, and the JSON beside them, both or neither.
+    """Write canonical groups, one cluster per line, the JSON and what `people` tells beside them.
 
     Ids are ascending and separated by one space. `predicted_iou` is float (G,); `made_from` are
     digests of what the clusters were made from, by name; that of the clusters' own file is added.
@@ -41,14 +61,25 @@ def write_clusters(
     """
     members, offsets = groups.members.tolist(), groups.offsets.tolist()
     # The JSON gets its name first: clusters without it would be taken for another tool's.
-    with whole_file(path) as part, whole_file(path.with_suffix(".json")) as json_part:
+    with ExitStack() as parts:
+        part = parts.enter_context(whole_file(path))
+        json_part = parts.enter_context(whole_file(path.with_suffix(".json")))
         with open(part, "w", encoding="ascii", newline="\n") as file:
             for start, end in zip(offsets, offsets[1:], strict=False):
                 file.write(" ".join(map(str, members[start:end])) + "\n")
-        meta = {"format": 1, "count": len(groups), "clusters_sha256": digest_file(part)}
+        meta = {"format": FORMAT, "count": len(groups), "clusters_sha256": digest_file(part)}
         scores = np.round(predicted_iou.astype(float), 4).tolist()
         told: dict[str, Any] = {"names": [names.get(group) for group in range(len(groups))]} if names else {}
         told |= {"hidden": sorted(hidden)} if hidden else {}
+        if people:
+            faces_part = parts.enter_context(whole_file(faces_path(path)))
+            with open(faces_part, "wb") as file:
+                np.save(file, people.faces, allow_pickle=False)
+            told |= {
+                "ids": people.ids.tolist(),
+                "next_id": people.next_id,
+                "faces_sha256": digest_file(faces_part),
+            }
         dump_json(json_part, {**meta, **made_from, "predicted_iou": scores, **told})
 
 
@@ -84,7 +115,9 @@ PREDICT_COMMAND = "sh run_predict.sh"
 
 
 def read_cluster_json(clusters_path: Path) -> dict[str, Any] | None:
-    """The JSON beside a `clusters.txt`, None where there is none; `names` and `hidden` are lists in any case.
+    """The JSON beside a `clusters.txt`, None where there is none.
+
+    `names` and `hidden` are lists in any case, `ids` is None where people have none.
 
     Raises `InputError` where it is damaged or belongs to other clusters.
     """
@@ -97,12 +130,21 @@ def read_cluster_json(clusters_path: Path) -> dict[str, Any] | None:
             f"{path}: was not made with {clusters_path.name} as it is now: run `{PREDICT_COMMAND}` again"
         )
     check_fields(path, values, PREDICT_COMMAND, count=is_count, predicted_iou=list_of(_is_share))
+    check_fields(
+        path,
+        values,
+        PREDICT_COMMAND,
+        ids=optional(list_of(is_count)),
+        next_id=optional(is_count),
+        faces_sha256=optional(is_text),
+    )
+    values.setdefault("ids", None)
     values.setdefault("names", [None] * values["count"])
     values.setdefault("hidden", [])
     check_fields(path, values, PREDICT_COMMAND, names=list_of(is_name), corrections=optional(is_text))
     check_fields(path, values, PREDICT_COMMAND, hidden=list_of(is_count))
-    for name in ("predicted_iou", "names"):
-        if len(values[name]) != values["count"]:
+    for name in ("predicted_iou", "names", "ids"):
+        if values[name] is not None and len(values[name]) != values["count"]:
             raise InputError(f"{path}: `{name}` is damaged: run `{PREDICT_COMMAND}` again")
     if not all(number < values["count"] for number in values["hidden"]):
         raise InputError(f"{path}: `hidden` is damaged: run `{PREDICT_COMMAND}` again")
@@ -134,3 +176,18 @@ def found_clusters(path: Path) -> dict[str, Any]:
         return read_cluster_json(path) or {}
     except InputError:
         return {}
+
+
+def found_people(path: Path, found: dict[str, Any]) -> tuple[Groups, People] | None:
+    """The clusters that are there, whose JSON is `found`, and who their people are, where that is known."""
+    if not found or found["ids"] is None or not found.get("next_id"):
+        return None
+    try:
+        faces = np.asarray(open_array(faces_path(path), PREDICT_COMMAND))
+        sound = faces.dtype == np.uint64 and faces.ndim == 2 and faces.shape[1] == 2
+        if not sound or digest_file(faces_path(path)) != found.get("faces_sha256"):
+            return None
+        groups = read_clusters(path, len(faces), faces_path(path))
+    except InputError:
+        return None
+    return groups, People(np.array(found["ids"], np.int64), found["next_id"], faces)

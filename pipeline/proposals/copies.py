@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pipeline.calibration import Calibration
-from pipeline.rows import Rows, blocks, order_by_content, slices
+from pipeline.rows import Rows, blocks, keys_of_rows, order_by_content, slices
 
 # As a share of the usual distance (one minus the cosine) of impostor pairs. 99 % of frames that differ by a
 # pixel, a degree and 5 % of light are closer than 0.051; of the genuine pairs in lfw/train one in a thousand
@@ -53,10 +53,7 @@ def collapse_copies(
 
 def first_of_equal(unit: Rows) -> np.ndarray:
     """For each row the first row that equals it bit for bit, int64 (N,)."""
-    factors = np.random.default_rng(0).integers(1, 1 << 63, unit.shape[1], np.uint64) | np.uint64(1)
-    keys = np.concatenate(
-        [(block.view(np.uint32).astype(np.uint64) * factors).sum(1) for _, block in blocks(unit)]
-    )
+    keys = np.concatenate([keys_of_rows(block) for _, block in blocks(unit)])
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     first = first[inverse]
     repeats = np.flatnonzero(first != np.arange(len(first)))

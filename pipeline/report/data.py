@@ -45,6 +45,7 @@ def index_data(
         "outside": middle(inspection.outside[doubts.near[:, 0] >= 0]),
         "sizes": clusters.sizes.tolist(),
         "iou": found.get("predicted_iou"),
+        "ids": found.get("ids"),
         "covers": [thumbnails[row] for row in inspection.members[clusters.offsets[:-1]].tolist()],
         "near": [
             [pair for pair in zip(near, chance, strict=True) if pair[1] >= HOPELESS]

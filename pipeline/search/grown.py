@@ -25,6 +25,7 @@ from pipeline.search.knn import (
 )
 
 Advance = Callable[[int], object]
+Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows, new rows nearer to them than their last, cosines
 
 
 def extend_exactly(
@@ -97,21 +98,36 @@ def mend(
     queries, width = unit_rows(rows, asking), neighbors.shape[1]
     new = np.flatnonzero(came[row_of])
     heap = faiss.ResultHeap(len(row_of), width + 1, keep_max=True)
-    size, done = max(1, PRODUCTS_AT_ONCE // max(1, len(row_of))), 0
+
+    def compare(part: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray, Pairs]:
+        here, block = part
+        products = queries @ block.T
+        farthest = np.where(asking[here], np.inf, cosines[here, -1])
+        row, column = np.nonzero(products[new] > farthest)
+        return here, products, (here[column], row_of[new[row]], products[new[row], column])
+
     with threadpool_limits(1, "blas"):
-        for products in in_threads(
-            lambda block: block @ queries.T, pieces(unit_blocks(rows, numbering.usable), size)
-        ):
-            here = numbering.row_of[done : done + len(products)]
-            heap.add_result_subset(np.arange(len(row_of)), np.ascontiguousarray(products.T), here)
-            staying = ~asking[here]
-            insert(products[staying][:, new], row_of[new], here[staying], neighbors, cosines)
-            done += len(products)
-            advance(len(products))
+        parts = numbered_blocks(rows, numbering, max(1, PRODUCTS_AT_ONCE // max(1, len(row_of))))
+        for here, products, pairs in in_threads(compare, parts):
+            heap.add_result_subset(np.arange(len(row_of)), products, here)
+            insert(*pairs, neighbors, cosines)
+            release(neighbors)
+            release(cosines)
+            advance(len(here))
     heap.finalize()
     for part in slices(len(row_of)):
         own = row_of[part]
         neighbors[own], cosines[own] = without_self(own, heap.I[part], heap.D[part])
+
+
+def numbered_blocks(
+    rows: np.ndarray, numbering: Numbering, size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The rows of a numbering, int64 (n,), `size` at most at a time, and their vectors of length one."""
+    done = 0
+    for block in pieces(unit_blocks(rows, numbering.usable), size):
+        yield numbering.row_of[done : done + len(block)], block
+        done += len(block)
 
 
 def pieces(all_blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
@@ -120,24 +136,23 @@ def pieces(all_blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
 
 def insert(
-    products: np.ndarray, new: np.ndarray, own: np.ndarray, neighbors: np.ndarray, cosines: np.ndarray
+    own: np.ndarray, new: np.ndarray, values: np.ndarray, neighbors: np.ndarray, cosines: np.ndarray
 ) -> None:
-    """Put rows `new`, (M,), among the neighbors of rows `own`, (Q,), whose last neighbors are farther.
+    """Put `new` rows among the neighbors of rows `own`, whose last neighbors are farther.
 
-    `products` float32 (Q, M) are their cosines.
+    All are of length P, a pair each, `values` float32 its cosine.
     """
-    nearer = products > cosines[own, -1][:, None]
-    some = np.flatnonzero(nearer.any(axis=1))
-    if not len(some):
-        return
+    order = np.lexsort((new, -values, own))
+    some, first, counts = np.unique(own[order], return_index=True, return_counts=True)
     width = neighbors.shape[1]
-    values = np.concatenate([cosines[own[some]], np.where(nearer[some], products[some], -np.inf)], axis=1)
-    near = np.concatenate([neighbors[own[some]], np.broadcast_to(new, (len(some), len(new)))], axis=1)
-    best = np.argsort(-values, axis=1, kind="stable")[:, :width]
-    cosines[own[some]] = np.take_along_axis(values, best, 1)
-    neighbors[own[some]] = np.take_along_axis(near, best, 1)
-    release(neighbors)
-    release(cosines)
+    place = np.arange(len(own)) - np.repeat(first, counts)
+    most = min(width, int(counts.max(initial=0)))
+    line, kept = np.repeat(np.arange(len(some)), counts), place < most
+    near, best = np.full((len(some), most), -1), np.full((len(some), most), -np.inf, np.float32)
+    near[line[kept], place[kept]], best[line[kept], place[kept]] = new[order][kept], values[order][kept]
+    near, best = np.hstack([neighbors[some], near]), np.hstack([cosines[some], best])
+    order = np.argsort(-best, axis=1, kind="stable")[:, :width]
+    neighbors[some], cosines[some] = (np.take_along_axis(array, order, 1) for array in (near, best))
 
 
 def copy_graph(graph: tuple[np.ndarray, np.ndarray], into: tuple[np.ndarray, np.ndarray]) -> None:

@@ -6,7 +6,7 @@ it lies and where it looks, and rows ask in the order of their cells: those that
 together, and one matrix product compares them with all its rows.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import isqrt
 from typing import Any
@@ -293,24 +293,53 @@ def cells_without(cells: Cells, standing: np.ndarray) -> Cells:
 
 
 def search_cells(cells: Cells, queries: np.ndarray, probed: np.ndarray, k: int) -> Found:
+    """What `best_in_cells` finds, or in more cells where these hold fewer than k rows; N is k at least."""
+
+    def search(queries: np.ndarray, probed: np.ndarray) -> Found:
+        return best_in_cells(cells.rows, cells.row_of, cells.bounds, queries, probed, k)
+
+    return or_in_more(search, cells.centroids, queries, probed)
+
+
+def or_in_more(
+    search: Callable[[np.ndarray, np.ndarray], Found],
+    centroids: Centroids,
+    queries: np.ndarray,
+    probed: np.ndarray,
+) -> Found:
+    """What `search` finds for queries in the cells `probed`, or in more of them where these hold too few."""
+    cosines, found = search(queries, probed)
+    short = np.flatnonzero(found[:, -1] < 0)
+    if len(short):
+        wider = min(WIDER * probed.shape[1], len(centroids.means))
+        asking = queries[short]
+        cosines[short], found[short] = or_in_more(search, centroids, asking, centroids.nearest(asking, wider))
+    return cosines, found
+
+
+def best_in_cells(
+    by_cell: np.ndarray,
+    row_of: np.ndarray,
+    bounds: np.ndarray,
+    queries: np.ndarray,
+    probed: np.ndarray,
+    k: int,
+) -> Found:
     """Cosines float32 and numbers of usable rows int64, (Q, k), best first, of the rows nearest to `queries`
-    in the cells `probed`, (Q, P), or in more of them where these hold fewer than k; N is k at least.
+    in the cells `probed`, (Q, P); -1 where these hold fewer than k.
+
+    `by_cell`, `row_of` and `bounds` are as in `Cells`.
     """
     looking = sparse.csr_array(
         (np.ones(probed.size, bool), probed.ravel(), np.arange(0, probed.size + 1, probed.shape[1])),
-        (len(queries), len(cells.centroids.means)),
+        (len(queries), len(bounds) - 1),
     ).tocsc()
     heap = faiss.ResultHeap(len(queries), k, keep_max=True)
-    for cell in np.flatnonzero(np.diff(looking.indptr) * np.diff(cells.bounds)):
+    for cell in np.flatnonzero(np.diff(looking.indptr) * np.diff(bounds)):
         here = looking.indices[looking.indptr[cell] : looking.indptr[cell + 1]].astype(np.int64)
-        asking, first = queries[here], cells.bounds[cell]
-        for part in slices(cells.bounds[cell + 1] - first, max(1, PRODUCTS_AT_ONCE // len(here))):
+        asking, first = queries[here], bounds[cell]
+        for part in slices(bounds[cell + 1] - first, max(1, PRODUCTS_AT_ONCE // len(here))):
             rows = slice(first + part.start, first + part.stop)
-            heap.add_result_subset(here, asking @ cells.rows[rows].T, cells.row_of[rows])
+            heap.add_result_subset(here, asking @ by_cell[rows].T, row_of[rows])
     heap.finalize()
-    short = np.flatnonzero(heap.I[:, -1] < 0)
-    if len(short):
-        wider = min(WIDER * probed.shape[1], len(cells.centroids.means))
-        asking = queries[short]
-        heap.D[short], heap.I[short] = search_cells(cells, asking, cells.centroids.nearest(asking, wider), k)
     return heap.D, heap.I

@@ -15,6 +15,7 @@ from pipeline.rows import Numbering, release, slices, unit_blocks, unit_rows
 from pipeline.search.gpu import Found, find_on_gpu, has_gpu
 from pipeline.search.ivf import (
     Cells,
+    Centroids,
     Effort,
     Neighbors,
     cells_without,
@@ -112,12 +113,18 @@ def numbered(results: Iterable[Found]) -> Iterator[Neighbors]:
 
 
 def make_search(
-    method: str, rows: np.ndarray, usable: np.ndarray, k: int, calibration: Calibration
+    method: str,
+    rows: np.ndarray,
+    usable: np.ndarray,
+    k: int,
+    calibration: Calibration,
+    exactly: Callable[[np.ndarray, np.ndarray], Search] | None = None,
+    by_cells: Callable[[np.ndarray, np.ndarray, Centroids, Effort], Search] | None = None,
 ) -> Search:
     """Prepare the search of `method`, one of SEARCHES, for k neighbors of the usable rows of float32 (N, D).
 
     `auto` is exact where that is quick, else IVF, unless it would have to compare with so much that exact
-    search is as quick.
+    search is as quick. `exactly` and `by_cells` search on other machines than this one.
     """
     chosen = method
     if method == "auto":
@@ -127,9 +134,19 @@ def make_search(
         centroids = learn_centroids(rows, usable)
         effort = least_effort(rows, usable, centroids, k, calibration)
         if method == "ivf" or effort.compared <= MAX_COMPARED:
-            return search_in_cells(make_cells(rows, usable, centroids, effort.cells), effort)
+            return (by_cells or search_by_cells)(rows, usable, centroids, effort)
+    return (exactly or search_exactly)(rows, usable)
+
+
+def search_exactly(rows: np.ndarray, usable: np.ndarray) -> Search:
+    """Compare all usable rows with all."""
     unit = unit_rows(rows, usable)
     return Search(EXACT, lambda k, _: numbered(exact_results(unit, unit_blocks(rows, usable), k)))
+
+
+def search_by_cells(rows: np.ndarray, usable: np.ndarray, centroids: Centroids, effort: Effort) -> Search:
+    """Compare the usable rows with those of as many cells as the effort says."""
+    return search_in_cells(make_cells(rows, usable, centroids, effort.cells), effort)
 
 
 def search_in_cells(cells: Cells, effort: Effort) -> Search:

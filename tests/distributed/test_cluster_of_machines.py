@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from pipeline.files.features import read_features
 from pipeline.proposals.edges import strongest_edges
 from pipeline.proposals.linkage import single_linkage
 from pipeline.rows import unit_rows
@@ -207,12 +208,78 @@ def wait_until_gone(pid):
         time.sleep(0.05)
 
 
+@pytest.fixture
+def machines_here(monkeypatch):
+    """Tasks that run in this process when they are asked for, as Ray's do on its machines."""
+
+    class Task:
+        def __init__(self, function):
+            self.function = function
+
+        def options(self, **_):
+            return self
+
+        def remote(self, *arguments):
+            return self.function(*(argument[1] if is_put(argument) else argument for argument in arguments))
+
+    class Put(tuple):
+        def hex(self):
+            return str(id(self))
+
+    def is_put(value):
+        return isinstance(value, Put)
+
+    cells = importlib.import_module("distributed.cells")
+    monkeypatch.setattr(cells.ray, "remote", Task)
+    monkeypatch.setattr(cells.ray, "put", lambda value: Put(("put", value)))
+    monkeypatch.setattr(cells.ray, "get", lambda value: value[1] if is_put(value) else value)
+    monkeypatch.setattr(cells.ray, "cluster_resources", lambda: {"CPU": 2})
+    monkeypatch.setattr(cells, "in_order", lambda pieces, ahead: pieces)
+    monkeypatch.setattr(cells, "machines", lambda: [{"NodeID": "0" * 56}] * 3)
+    return cells
+
+
+@pytest.mark.parametrize("graph", [20, 1 << 14])
+def test_cells_on_machines_find_what_one_process_finds_to_the_bit(folder, machines_here, monkeypatch, graph):
+    ivf, calibration = (importlib.import_module(f"pipeline.{name}") for name in ("search.ivf", "calibration"))
+    monkeypatch.setattr(ivf, "ROWS_A_CELL", 20)
+    monkeypatch.setattr(ivf, "MOST_FLAT", graph)
+    monkeypatch.setattr(machines_here, "QUERIES_AT_ONCE", 700)
+    monkeypatch.setattr(ivf, "QUERIES_AT_ONCE", 700)
+    features = read_features(folder / "people.bin", 32)
+    asked = "ivf", features.rows, features.usable, 40, calibration.Calibration(0.0, 0.15)
+    here, there = (
+        knn.make_search(*asked, **ways)
+        for ways in ({}, {"by_cells": functools.partial(machines_here.search_cells_in_shards, 4)})
+    )
+    standing = np.random.default_rng(0).random(int(features.usable.sum())) < 0.9
+    assert here.described == there.described
+    for asking in (None, standing):
+        if asking is not None:
+            here, there = here.without(standing), there.without(standing)
+        for one, other in zip(here.neighbors(41, asking), there.neighbors(41, asking), strict=True):
+            for mine, theirs in zip(one[:2], other[:2], strict=True):
+                np.testing.assert_array_equal(mine, theirs)
+            apart = np.diff(one[1], axis=1) != 0  # equal rows may come in another order
+            alone = np.pad(apart, ((0, 0), (1, 0)), constant_values=True)[:, :-1] & apart
+            np.testing.assert_array_equal(one[2][:, :-1][alone], other[2][:, :-1][alone])
+
+
+def test_proposals_by_cells_are_those_of_one_process(folder, arguments, cluster, tmp_path, monkeypatch):
+    options = [*arguments["proposal"], "--search", "ivf"]
+    run_here("proposal", *options, "--output", tmp_path / "here")
+    ray_options = ["--engine", "ray", "--ray-address", cluster.address]
+    run_here("proposal", *options, *ray_options, "--output", tmp_path / "there")
+    here, there = (bytes_of(tmp_path / name) for name in ("here", "there"))
+    assert [name.split("/", 1)[1] for name in here] == [name.split("/", 1)[1] for name in there]
+    assert list(here.values()) == list(there.values())
+
+
 @pytest.mark.parametrize(
     ("name", "options", "code", "words"),
     [
         ("proposal", ["--ray-address", "127.0.0.1:6379"], 2, "add --engine ray"),
         ("proposal", ["--shards", "2"], 2, "add --engine ray"),
-        ("proposal", ["--engine", "ray", "--search", "ivf"], 2, "searches exactly"),
         ("proposal", ["--engine", "ray", "--ray-address", "ray://127.0.0.1:10001"], 2, "head as HOST:6379"),
         ("predict", ["--engine", "ray", "--device", "cuda"], 2, "scores on CPUs"),
         ("extract", ["--engine", "ray", "--ray-address", "127.0.0.1:1"], 4, "no Ray cluster could be joined"),

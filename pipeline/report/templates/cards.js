@@ -8,6 +8,7 @@ const MISFITS = 6;
 const SUGGESTIONS = 3;
 const closeness = (person) => nearPeople(person)[0]?.chance ?? 0;
 const iouOf = (person) => (person.clusters.length ? index.iou[person.clusters[0]] : 1);
+const idOf = (person) => (index.ids && person.clusters.length ? index.ids[person.clusters[0]] : null);
 const mixedOf = (person) => Math.max(-1000, ...person.clusters.map((cluster) => index.mixed[cluster]));
 const SORTS = {
   people: [
@@ -153,6 +154,7 @@ function showCard(person, across) {
   facts.append(
     ...[
       named ? element("span", {}, named) : null,
+      idOf(person) === null ? null : element("span", { title: "Stays when photos are added" }, `id ${idOf(person)}`),
       isAlone ? null : element("span", {}, count(person.size, "face")),
       !isAlone && index.iou && iouOf(person) < 0.9 ? sureness(iouOf(person)) : null,
     ].filter(Boolean),
