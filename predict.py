@@ -128,7 +128,7 @@ def main(args: argparse.Namespace) -> None:
         found = files.found_clusters(args.output)
         refuse_foreign(args.output, files.MARK, args.output.with_suffix(".json"))
         refuse_foreign(args.output.with_suffix(".json"), files.MARK)
-        refuse_foreign(files.faces_path(args.output), files.MARK, args.output.with_suffix(".json"))
+        refuse_foreign(files.faces_path(args.output), files.FACES_MARK)
         if not args.restart and found and found | made_from == found:
             log(f"{args.output}: is done already; --restart makes it anew; next: {next_command}")
             return

@@ -209,6 +209,8 @@ def main(args: argparse.Namespace) -> None:
         raise UsageError(f"--peer {min(unknown)}: is none of: {', '.join(PEERS)}, or none alone")
     tables = [(name, network) for name in args.sets for network in args.network or NETWORKS]
     shapes = args.shape or list(NAMES)
+    for table in tables:
+        load(*table, args.shared)  # once, before the processes that share it
     settings = {network: tuned(network, args) for network in {network for _, network in tables}}
     jobs = [(*table, shape, settings[table[1]], args) for table in tables for shape in shapes]
     with ProcessPoolExecutor(args.processes) as pool:

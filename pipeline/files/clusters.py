@@ -27,6 +27,7 @@ from pipeline.groups import MEMBER_DTYPE, OFFSET_DTYPE, Groups
 
 FORMAT = 2  # since people have ids; of format 1 they have none
 MARK = b'"clusters_sha256"'  # at the head of the JSON beside clusters that this tool wrote
+FACES_MARK = b"'descr': '<u8'"  # at the head of an array like that of `People.faces`
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def write_clusters(
         if people:
             faces_part = parts.enter_context(whole_file(faces_path(path)))
             with open(faces_part, "wb") as file:
-                np.save(file, people.faces, allow_pickle=False)
+                np.save(file, people.faces.astype("<u8"), allow_pickle=False)
             told |= {
                 "ids": people.ids.tolist(),
                 "next_id": people.next_id,

@@ -154,7 +154,6 @@ function showCard(person, across) {
   facts.append(
     ...[
       named ? element("span", {}, named) : null,
-      idOf(person) === null ? null : element("span", { title: "Stays when photos are added" }, `id ${idOf(person)}`),
       isAlone ? null : element("span", {}, count(person.size, "face")),
       !isAlone && index.iou && iouOf(person) < 0.9 ? sureness(iouOf(person)) : null,
     ].filter(Boolean),
@@ -420,8 +419,8 @@ function openFace(face, faces) {
   const facts = element("dl", {});
   const fact = (term, ...value) =>
     facts.append(element("div", {}, element("dt", {}, term), element("dd", {}, ...value)));
-  if (person) fact("Person", personLink(person));
-  else fact("Person", "none: said to be no face");
+  fact("Person", person ? personLink(person) : "none: said to be no face");
+  if (person && idOf(person) !== null) fact("Id, kept by later runs", String(idOf(person)));
   if (person?.size > ALONE) fact("Here", fitWords(face.fit));
   const rival = face.rival ? personOfCluster(face.rival[0]) : null;
   if (rival?.size && rival !== person) fact("More like", personLink(rival));
