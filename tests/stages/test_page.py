@@ -217,6 +217,11 @@ def test_hostile_names_are_text_and_found_by_search(reported_once, page, name):
     page.wait_for_timeout(200)
     page.locator(".card ul.faces button.face").first.dblclick()
     shown = page.locator("#face")
+    ids = json.loads(Path(reported_once, "clusters.json").read_text())["ids"]
+    cluster = int(cards(page)[0])
+    assert shown.locator("dt", has_text="Id, kept by later runs").locator("+ dd").inner_text() == str(
+        ids[cluster]
+    )
     assert name.split("/")[-1] in shown.locator("h2").text_content()
     link = shown.get_by_text("Open the image").evaluate(
         "link => decodeURIComponent(new URL(link.href).pathname)"
