@@ -166,8 +166,8 @@ def exact_results(unit: np.ndarray, blocks: Iterable[np.ndarray], k: int) -> Ite
         return
     size = queries_of_a_thread(unit.shape[1])
     calls = (block[part] for block in blocks for part in slices(len(block), size))
-    with threadpool_limits(1, "blas"):  # while no thread of `nearest_rows` lifts it for the others
-        yield from in_threads(lambda queries: nearest_rows(queries, unit, k, threads=1), calls)
+    with threadpool_limits(1, "blas"):
+        yield from in_threads(lambda queries: settled_products(queries, unit, k), calls)
 
 
 def queries_of_a_thread(dim: int) -> int:
@@ -186,25 +186,34 @@ def nearest_rows(queries: np.ndarray, unit: np.ndarray, k: int, threads: int | N
     k = min(k, len(unit))
     cosines = np.empty((len(queries), k), np.float32)
     found = np.empty((len(queries), k), np.int64)
-    size = queries_of_a_thread(queries.shape[1])
 
-    def search(start: int) -> None:
-        faiss.omp_set_num_threads(1)  # holds for the calling thread only
-        part = slice(start, start + size)
-        unsettled = np.arange(start, min(start + size, len(queries)))
-        for beyond in TIES:
-            width = min(k + beyond, len(unit))
-            products, rows = best_products(queries[part], unit, width)
-            rows, products = ties_by_row(rows[unsettled - start], products[unsettled - start])
-            cosines[unsettled], found[unsettled] = products[:, :k], rows[:, :k]
-            last = products[:, -1]
-            # Where all results tie, nothing is nearer and the heap has kept the first rows.
-            unsettled = unsettled[(products[:, k - 1] == last) & (products[:, 0] != last)]
-            if width == len(unit) or not len(unsettled):
-                return
+    def search(part: slice) -> None:
+        cosines[part], found[part] = settled_products(queries[part], unit, k)
 
     with threadpool_limits(1, "blas"):
-        deque(in_threads(search, range(0, len(queries), size), threads), maxlen=0)
+        deque(
+            in_threads(search, slices(len(queries), queries_of_a_thread(queries.shape[1])), threads), maxlen=0
+        )
+    return cosines, found
+
+
+def settled_products(queries: np.ndarray, unit: np.ndarray, k: int) -> Found:
+    """`nearest_rows` of the queries of one thread, with BLAS on one thread."""
+    faiss.omp_set_num_threads(1)  # holds for the calling thread only
+    k = min(k, len(unit))
+    cosines = np.empty((len(queries), k), np.float32)
+    found = np.empty((len(queries), k), np.int64)
+    unsettled = np.arange(len(queries))
+    for beyond in TIES:
+        width = min(k + beyond, len(unit))
+        products, rows = best_products(queries, unit, width)
+        rows, products = ties_by_row(rows[unsettled], products[unsettled])
+        cosines[unsettled], found[unsettled] = products[:, :k], rows[:, :k]
+        last = products[:, -1]
+        # Where all results tie, nothing is nearer and the heap has kept the first rows.
+        unsettled = unsettled[(products[:, k - 1] == last) & (products[:, 0] != last)]
+        if width == len(unit) or not len(unsettled):
+            break
     return cosines, found
 
 
