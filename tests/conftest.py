@@ -106,6 +106,15 @@ def make_problem(people: People) -> Any:
     return LazyModule("pipeline.training.problems").pose_problem(people.rows[usable], people.labels[usable])
 
 
+def make_cut_people() -> tuple[Any, np.ndarray]:
+    """A `Problem` of 20 people with 10 images each, and labels in which the first ten are cut in two."""
+    problem = make_problem(make_people(people=20, images=10, noise=0.5))
+    labels = problem.labels.copy()
+    for person in range(10):
+        labels[np.flatnonzero(labels == person)[:4]] = 100 + person
+    return problem, labels
+
+
 @pytest.fixture(scope="session")
 def judges() -> Any:
     """`predict_iou` and `predict_member` of the networks in weights/, on the CPU."""

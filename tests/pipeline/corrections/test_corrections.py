@@ -207,12 +207,18 @@ def never(measured):
     return np.zeros(len(measured.rows))
 
 
-def test_a_face_that_leaves_goes_to_another_person_only_on_evidence():
+def misplaced():
+    """A problem, the people of its faces, the faces of person 3, and clusters that have its first with 5."""
     posed = problem()
     labels = np.unique(posed.labels, return_inverse=True)[1]
     own = np.flatnonzero(labels == 3)
     wrong = labels.copy()
     wrong[own[0]] = 5
+    return posed, labels, own, wrong
+
+
+def test_a_face_that_leaves_goes_to_another_person_only_on_evidence():
+    posed, labels, own, wrong = misplaced()
     corrections = Corrections([], [(own[:1], np.flatnonzero(labels == 5))])
     found = correct_people(posed.graph, wrong, corrections, together, by_similarity)
     assert partition(found) == partition(labels)
@@ -221,11 +227,7 @@ def test_a_face_that_leaves_goes_to_another_person_only_on_evidence():
 
 
 def test_a_face_that_leaves_joins_one_other_face_where_gcn_d_finds_both_likely():
-    posed = problem()
-    labels = np.unique(posed.labels, return_inverse=True)[1]
-    own = np.flatnonzero(labels == 3)
-    wrong = labels.copy()
-    wrong[own[0]] = 5
+    posed, labels, own, wrong = misplaced()
     wrong[own[2:]] = labels.max() + 1 + np.arange(len(own) - 2)  # but for one, its person's faces are alone
     apart = [(own[:1], np.flatnonzero(labels == 5))]
     found = correct_people(posed.graph, wrong, Corrections([], apart), together, never)

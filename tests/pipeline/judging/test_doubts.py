@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import make_people, make_problem
+from conftest import make_cut_people, make_people, make_problem
 from scipy.cluster.hierarchy import linkage
 
 from pipeline.groups import groups_from_labels
@@ -13,11 +13,7 @@ from pipeline.judging.doubts import best_pairs, cut_cluster, find_doubts, highes
 @pytest.fixture(scope="module")
 def posed():
     """Twenty people in 28 clusters: ten are cut in two, and the last four stand in two clusters."""
-    people = make_people(people=20, images=10, noise=0.5)
-    problem = make_problem(people)
-    labels = problem.labels.copy()
-    for person in range(10):
-        labels[np.flatnonzero(labels == person)[:4]] = 100 + person
+    problem, labels = make_cut_people()
     labels[labels == 17] = 16
     labels[labels == 19] = 18
     return problem.graph, problem.labels, np.unique(labels, return_inverse=True)[1]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import make_people, make_problem
+from conftest import make_cut_people
 
 from pipeline.groups import groups_from_labels
 from pipeline.judging.measures import NONE
@@ -13,11 +13,7 @@ from pipeline.report.checks import inspect_clusters
 @pytest.fixture(scope="module")
 def posed():
     """A graph of 20 people in 30 clusters: ten people are cut in two, and one face is misplaced."""
-    people = make_people(people=20, images=10, noise=0.5)
-    problem = make_problem(people)
-    labels = problem.labels.copy()
-    for person in range(10):
-        labels[np.flatnonzero(labels == person)[:4]] = 100 + person
+    problem, labels = make_cut_people()
     misplaced = int(np.flatnonzero(labels == 15)[0])
     labels[misplaced] = 16
     return problem.graph, np.unique(labels, return_inverse=True)[1], misplaced
