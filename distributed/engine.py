@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import EnvironmentFault, UsageError
 from common.processes import in_processes
-from common.threads import in_threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,9 +31,9 @@ if TYPE_CHECKING:
     from pipeline.proposals.merging import Linking
     from pipeline.rows import Numbering
     from pipeline.search.knn import Search
-    from stages.extraction import Compute, Piece
+    from stages.extraction import FeatureMaker, Piece
 
-Make = Callable[[], "Compute"]
+Make = Callable[[], "FeatureMaker"]
 ENGINES = ("local", "ray")
 SECONDS_TO_ANSWER = 10  # for the cluster's head to take a connection
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements-ray.txt"
@@ -66,9 +65,9 @@ def check_engine(args: argparse.Namespace) -> None:
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """Computes on this machine; `workers` processes or threads extract features, one per core by default.
+    """Computes in processes of this machine; `workers` of them extract features, one per core by default.
 
-    What a GPU has a part in goes by threads: a copy of this process could not use the GPU.
+    Copies of this process cannot use its GPU: where there is one, the networks stay here.
     """
 
     workers: int | None = None
@@ -81,8 +80,10 @@ class LocalEngine:
 
     def features(self, make: Make, batches: list[list[Path]], device: "torch.device") -> Iterator["Piece"]:
         """What the function that `make` makes gives for batches of image files, in order."""
-        at_once = in_processes if device.type == "cpu" else in_threads
-        return at_once(make(), batches, self.workers)
+        maker = make()
+        if device.type == "cpu":
+            return in_processes(maker, batches, self.workers)
+        return map(maker.infer, in_processes(maker.read, batches, self.workers))
 
     def search(
         self, method: str, rows: "np.ndarray", numbering: "Numbering", k: int, calibration: "Calibration"
@@ -97,9 +98,9 @@ class LocalEngine:
 
     def scores(self, _graph: "Graph", _predict_iou: "Predict", device: "torch.device") -> "Scorer":
         """A way to score proposals, by a network on `device`."""
-        from pipeline.judging.cluster import score_here
+        from pipeline.judging.cluster import score_in_processes, score_with_gpu
 
-        return partial(score_here, at_once=in_processes if device.type == "cpu" else in_threads)
+        return score_in_processes if device.type == "cpu" else score_with_gpu
 
 
 @dataclass(frozen=True)

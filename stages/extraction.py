@@ -4,6 +4,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ FIRST = 5  # images of each doubtful kind that are named
 # its doubts, uint64 (B, 3).
 Piece = tuple[np.ndarray, list[str], np.ndarray]
 Compute = Callable[[list[Path]], Piece]
+Read = tuple[np.ndarray, list[str], np.ndarray]  # as `read_faces` returns it
 
 
 @dataclass(frozen=True)
@@ -226,46 +228,68 @@ def append_earlier(
         journal.append(features, images[rows], unreadable)
 
 
-def feature_maker(crop: str, backbone: Backbone, device: torch.device) -> Compute:
-    """A function from image files to their features, float32 (B, dim), the reason why one could not be read,
-    and digests of their content with their doubts, uint64 (B, 3).
+@dataclass(frozen=True)
+class FeatureMaker:
+    """From image files to their features in two steps: `read`, in which the network has no part, so that
+    processes without a GPU can do it, and `infer`. Threads may call it at the same time."""
 
-    Threads may call it at the same time.
-    """
+    read: Callable[[list[Path]], Read]
+    infer: Callable[[Read], Piece]
+
+    def __call__(self, paths: list[Path]) -> Piece:
+        """The features, float32 (B, dim), the reason why an image could not be read, and digests of their
+        content with their doubts, uint64 (B, 3)."""
+        return self.infer(self.read(paths))
+
+
+def feature_maker(crop: str, backbone: Backbone, device: torch.device) -> FeatureMaker:
+    """How the images of crops aligned one way become features by a network on a device."""
+    frame = frame_box(crop, backbone.preprocessing.frame)
+    read = partial(read_faces, size=backbone.preprocessing.size, box=frame)
+    return FeatureMaker(read, network_of(backbone, device))
+
+
+def read_faces(paths: list[Path], size: int, box: tuple[float, float, float, float]) -> Read:
+    """The pixels of the faces that can be read, uint8 (n, size, size, 3), the reason why each of the others
+    cannot, and what was seen of all, as `FeatureMaker` gives it."""
+    faces, reasons = [], [""] * len(paths)
+    seen = np.zeros((len(paths), 3), np.uint64)
+    for place, path in enumerate(paths):
+        try:
+            data = read_bytes(path)
+            image = decode_image(data)
+            seen[place] = *content_of(data), doubts_of(image)
+            faces.append(cut_face(image, size, box))
+        except InputError as reason:
+            reasons[place], seen[place] = str(reason), 0
+    return np.stack(faces) if faces else np.empty((0, size, size, 3), np.uint8), reasons, seen
+
+
+def network_of(backbone: Backbone, device: torch.device) -> Callable[[Read], Piece]:
+    """A function from what `read_faces` gives to features; zeros for an image that could not be read."""
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     network = backbone.network.to(device, dtype).to(memory_format=torch.channels_last)
-    size, box = backbone.preprocessing.size, frame_box(crop, backbone.preprocessing.frame)
+    size = backbone.preprocessing.size
     mean, scale = (
         np.tile(np.array(values, np.float32), (size, 1))  # a row of pixels: long enough to be quick
         for values in (backbone.preprocessing.mean, backbone.preprocessing.scale)
     )
 
-    def compute(paths: list[Path]) -> Piece:
+    def infer(read: Read) -> Piece:
         keep_to_one_thread()
-        inputs, reasons = np.empty((len(paths), size, size, 3), np.float32), [""] * len(paths)
-        seen = np.zeros((len(paths), 3), np.uint64)
-        for place, path in enumerate(paths):
-            try:
-                data = read_bytes(path)
-                # One by one, while the pixels of each are in the processor's cache.
-                image = decode_image(data)
-                seen[place] = *content_of(data), doubts_of(image)
-                np.subtract(cut_face(image, size, box), mean, out=inputs[place])
-                inputs[place] /= scale
-            except InputError as reason:
-                reasons[place], seen[place] = str(reason), 0
-        features = np.zeros((len(paths), backbone.dim), np.float32)
-        readable = [place for place, reason in enumerate(reasons) if not reason]
-        if readable:
-            if len(readable) < len(paths):
-                inputs = inputs[readable]
+        pixels, reasons, seen = read
+        features = np.zeros((len(reasons), backbone.dim), np.float32)
+        if len(pixels):
+            inputs = np.subtract(pixels, mean)
+            inputs /= scale
             with torch.inference_mode():
                 # As channels last, so that nothing is copied.
                 pictures = torch.from_numpy(inputs).to(device, dtype).permute(0, 3, 1, 2)
+                readable = [place for place, reason in enumerate(reasons) if not reason]
                 features[readable] = network(pictures).float().cpu().numpy()
         return features, reasons, seen
 
-    return compute
+    return infer
 
 
 def is_unchanged(plan: Plan, finished: dict[str, Any], filelist: FileList) -> bool:

@@ -1,8 +1,9 @@
 """From scored proposals to people: choose clusters, then revise their members."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from functools import partial
 
+from common.processes import in_processes
 from common.profile import step
 from common.progress import bar
 from common.threads import in_threads
@@ -31,11 +32,19 @@ Predict = Callable[[Measured], np.ndarray]
 Scorer = Callable[[Graph, Iterable[Groups], Predict], Iterator[np.ndarray]]
 
 
-def score_here(
-    graph: Graph, chunks: Iterable[Groups], predict_iou: Predict, at_once: Callable[..., Any] = in_threads
-) -> Iterator[np.ndarray]:
-    """Predicted IoU of the groups of each chunk, float32, in threads, or by another `at_once`."""
-    return at_once(lambda chunk: predict_iou(measure(graph, chunk)), chunks)
+def score_here(graph: Graph, chunks: Iterable[Groups], predict_iou: Predict) -> Iterator[np.ndarray]:
+    """Predicted IoU of the groups of each chunk, float32, in threads of this process."""
+    return in_threads(lambda chunk: predict_iou(measure(graph, chunk)), chunks)
+
+
+def score_in_processes(graph: Graph, chunks: Iterable[Groups], predict_iou: Predict) -> Iterator[np.ndarray]:
+    """As `score_here`, in copies of this process, which has the network on a CPU."""
+    return in_processes(lambda chunk: predict_iou(measure(graph, chunk)), chunks)
+
+
+def score_with_gpu(graph: Graph, chunks: Iterable[Groups], predict_iou: Predict) -> Iterator[np.ndarray]:
+    """As `score_here`, measured in copies of this process, which alone has the network, on a GPU."""
+    return map(predict_iou, in_processes(partial(measure, graph), chunks))
 
 
 def graph_of(features: Features, super_vertex: SuperVertex, numbering: Numbering) -> Graph:
