@@ -141,14 +141,14 @@ def main(args: argparse.Namespace) -> None:
         with engine(args) as machines:
             with step("measure graph"):
                 graph = graph_of(features, super_vertex, super_vertex.numbering)
-            score = machines.scores(graph, judges.predict_iou)
+            score = machines.scores(graph, judges.predict_iou, judges.device)
             people = choose_clusters(graph, super_vertex.rounds, judges.predict_iou, score, args.select)
             super_vertex.rounds.clear()  # the largest sets need its memory
             people = revise_members(graph, people, judges.predict_member)
             if args.corrections:  # they are of single faces: copies are no longer one
                 with step("correct"):
                     graph = graph_of(features, super_vertex, numbering)
-                    score = machines.scores(graph, judges.predict_iou)
+                    score = machines.scores(graph, judges.predict_iou, judges.device)
                     said = corrections.renumbered(numbering.number_of.__getitem__)
                     people = correct_people(
                         graph, people[stands], said, judges.predict_iou, judges.predict_member

@@ -43,6 +43,12 @@ def refuse_shortened(resolved: str) -> None:
         raise InputError(_shortened_line(resolved))
 
 
+def refuse_any_shortened() -> None:
+    """Raise `InputError` where any watched file is shorter than it was."""
+    for resolved in _read_from:
+        refuse_shortened(resolved)
+
+
 def bus_error_line() -> str:
     """The line for a bus error: names the watched file that is shorter than it was."""
     for resolved in filter(_is_shorter, _read_from):

@@ -3,12 +3,12 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-AHEAD = 2  # pieces of work per thread that are queued or wait for their turn: bounds the memory
+AHEAD = 2  # pieces of work per worker that are queued or wait for their turn: bounds the memory
 
 
 def usable_cores() -> int:
@@ -30,12 +30,18 @@ def in_threads(
     if threads == 1:
         yield from map(function, items)
         return
-    pool = ThreadPoolExecutor(threads)
+    yield from in_pool(ThreadPoolExecutor(threads), function, items, threads)
+
+
+def in_pool(
+    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Iterator[Result]:
+    """The results of a pool of so many workers in the order of the items, then the pool is closed."""
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) > AHEAD * threads:
+            if len(waiting) > AHEAD * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

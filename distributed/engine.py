@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import EnvironmentFault, UsageError
+from common.processes import in_processes
 from common.threads import in_threads
 
 if TYPE_CHECKING:
@@ -65,7 +66,10 @@ def check_engine(args: argparse.Namespace) -> None:
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """Computes in threads of this process; `workers` of them extract features, one per core by default."""
+    """Computes on this machine; `workers` processes or threads extract features, one per core by default.
+
+    What a GPU has a part in goes by threads: a copy of this process could not use the GPU.
+    """
 
     workers: int | None = None
 
@@ -75,9 +79,10 @@ class LocalEngine:
 
         return choose_device(name)
 
-    def features(self, make: Make, batches: list[list[Path]], _device: "torch.device") -> Iterator["Piece"]:
+    def features(self, make: Make, batches: list[list[Path]], device: "torch.device") -> Iterator["Piece"]:
         """What the function that `make` makes gives for batches of image files, in order."""
-        return in_threads(make(), batches, self.workers)
+        at_once = in_processes if device.type == "cpu" else in_threads
+        return at_once(make(), batches, self.workers)
 
     def search(
         self, method: str, rows: "np.ndarray", numbering: "Numbering", k: int, calibration: "Calibration"
@@ -90,11 +95,11 @@ class LocalEngine:
     def edges(self, *_graph: object) -> None:
         """The edges that link faces, for `propose`: None, as it makes them itself."""
 
-    def scores(self, _graph: "Graph", _predict_iou: "Predict") -> "Scorer":
-        """A way to score proposals."""
+    def scores(self, _graph: "Graph", _predict_iou: "Predict", device: "torch.device") -> "Scorer":
+        """A way to score proposals, by a network on `device`."""
         from pipeline.judging.cluster import score_here
 
-        return score_here
+        return partial(score_here, at_once=in_processes if device.type == "cpu" else in_threads)
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ class RayEngine:
 
         return linking_in_parts(numbering, neighbors, similarities, calibration, self.shards)
 
-    def scores(self, graph: "Graph", predict_iou: "Predict") -> "Scorer":
+    def scores(self, graph: "Graph", predict_iou: "Predict", _device: "torch.device") -> "Scorer":
         from distributed.score import score_on_cluster
 
         return score_on_cluster(graph, predict_iou)

@@ -1,5 +1,6 @@
 """Where a network runs, and on how many cores."""
 
+import multiprocessing
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,9 +29,9 @@ def choose_device(name: str) -> torch.device:
 
 
 def keep_to_one_thread() -> None:
-    """In a worker thread, let torch use one core: together the workers use all cores, and none waits for
-    another at the end of each layer."""
-    if threading.current_thread() is not threading.main_thread():
+    """In a thread or process of workers, let torch use one core: together they use all cores, and none waits
+    for another at the end of each layer."""
+    if threading.current_thread() is not threading.main_thread() or multiprocessing.parent_process():
         torch.set_num_threads(1)
 
 

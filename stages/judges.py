@@ -15,10 +15,11 @@ from pipeline.judging.membership import MEMBER_MEASURES
 @dataclass(frozen=True)
 class Judges:
     """`predict_iou` maps the measures of proposals to each one's IoU, float32 (P,), `predict_member` those
-    of clusters to each node's probability to belong, float32 (M,)."""
+    of clusters to each node's probability to belong, float32 (M,), both on `device`."""
 
     predict_iou: Predict
     predict_member: Predict
+    device: torch.device
 
 
 def load_judges(folder: Path, device: torch.device, fold: int | None = None) -> Judges:
@@ -32,7 +33,7 @@ def load_judges(folder: Path, device: torch.device, fold: int | None = None) -> 
         networks = load_networks(folder, network_class, *measures_of(network_class), device)
         return predictor(networks[some])
 
-    return Judges(load(GCND), load(GCNS))
+    return Judges(load(GCND), load(GCNS), device)
 
 
 def digests_of_judges(folder: Path) -> dict[str, str]:

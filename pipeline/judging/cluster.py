@@ -1,6 +1,7 @@
 """From scored proposals to people: choose clusters, then revise their members."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from common.profile import step
 from common.progress import bar
@@ -30,9 +31,11 @@ Predict = Callable[[Measured], np.ndarray]
 Scorer = Callable[[Graph, Iterable[Groups], Predict], Iterator[np.ndarray]]
 
 
-def score_here(graph: Graph, chunks: Iterable[Groups], predict_iou: Predict) -> Iterator[np.ndarray]:
-    """Predicted IoU of the groups of each chunk, float32, in threads of this process."""
-    return in_threads(lambda chunk: predict_iou(measure(graph, chunk)), chunks)
+def score_here(
+    graph: Graph, chunks: Iterable[Groups], predict_iou: Predict, at_once: Callable[..., Any] = in_threads
+) -> Iterator[np.ndarray]:
+    """Predicted IoU of the groups of each chunk, float32, in threads, or by another `at_once`."""
+    return at_once(lambda chunk: predict_iou(measure(graph, chunk)), chunks)
 
 
 def graph_of(features: Features, super_vertex: SuperVertex, numbering: Numbering) -> Graph:
