@@ -21,8 +21,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch_geometric import EdgeIndex
 from torch_geometric.nn import GraphConv, MultiAggregation
+from torch_geometric.utils import to_torch_csr_tensor
 
 from model.device import keep_to_one_thread
 
@@ -44,8 +44,8 @@ class GraphLayers(nn.Module):
     A convolution is that of Morris et al., AAAI 2019: W1 x plus W2 times the weighted sum over neighbors.
 
     Shapes, here and in the networks: nodes float (M, node measures), proposals float (P, proposal
-    measures), owner int64 (M,), edges of `sorted_edges` (2, E), edge_similarity float (E,). Returns the
-    faces' states, float (M, width), and the standardized proposals.
+    measures), owner int64 (M,), shares (M, M) of `message_shares`. Returns the faces' states, float
+    (M, width), and the standardized proposals.
     """
 
     def __init__(self, config: GCNConfig) -> None:
@@ -56,25 +56,28 @@ class GraphLayers(nn.Module):
         self.convolutions = nn.ModuleList(GraphConv(config.width, config.width) for _ in range(config.layers))
 
     def forward(
-        self, nodes: Tensor, proposals: Tensor, owner: Tensor, edges: EdgeIndex, edge_similarity: Tensor
+        self, nodes: Tensor, proposals: Tensor, owner: Tensor, shares: Tensor
     ) -> tuple[Tensor, Tensor]:
         proposals = self.proposal_scale(proposals)
-        x = torch.relu(self.embed(torch.cat([self.node_scale(nodes), proposals[owner]], 1)))
-        strength = torch.sigmoid(edge_similarity)
-        target = edges.as_tensor()[1]
-        total = x.new_zeros(len(x)).index_add_(0, target, strength).clamp(min=1e-6)
-        share = strength / total[target]
+        of_owner = proposals.index_select(0, owner)
+        x = torch.relu(self.embed(torch.cat([self.node_scale(nodes), of_owner], 1)))
         for convolution in self.convolutions:
-            x = x + torch.relu(convolution(x, edges, share))
+            x = x + torch.relu(convolution(x, shares))
         return x, proposals
 
 
-def sorted_edges(edges: Tensor, nodes: int) -> EdgeIndex:
-    """Edges int64 (2, E) among so many nodes, from source to target, which come by ascending target.
+def message_shares(edges: Tensor, edge_similarity: Tensor, nodes: int) -> Tensor:
+    """The share of each message in what reaches its target, sparse CSR (M, M) from column to row.
 
-    Marked as sorted, they make one sparse matrix product of all messages, not a gather and a scatter.
+    `edges` int64 (2, E) are those among so many nodes, from source to target, by ascending target, and
+    `edge_similarity` float (E,). One matrix serves every layer of every network, each a sparse product.
     """
-    return EdgeIndex(edges.contiguous(), sparse_size=(nodes, nodes), sort_order="col")
+    source, target = edges
+    strength = torch.sigmoid(edge_similarity)
+    total = strength.new_zeros(nodes).index_add_(0, target, strength).clamp(min=1e-6)
+    share = strength / total.index_select(0, target)
+    by_row = torch.stack([target, source])  # contiguous, which the product takes for granted
+    return to_torch_csr_tensor(by_row, share, nodes, is_coalesced=True)
 
 
 def quiet_sparse_products() -> None:
@@ -97,10 +100,8 @@ class GCND(nn.Module):
         self.pool = MultiAggregation(["mean", "max", "min"])
         self.head = two_layer_head(3 * config.width + len(config.proposal_measures), config.head_width)
 
-    def forward(
-        self, nodes: Tensor, proposals: Tensor, owner: Tensor, edges: EdgeIndex, edge_similarity: Tensor
-    ) -> Tensor:
-        x, proposals = self.layers(nodes, proposals, owner, edges, edge_similarity)
+    def forward(self, nodes: Tensor, proposals: Tensor, owner: Tensor, shares: Tensor) -> Tensor:
+        x, proposals = self.layers(nodes, proposals, owner, shares)
         pooled = self.pool(x, owner, dim_size=len(proposals))
         return self.head(torch.cat([pooled, proposals], 1)).squeeze(1)
 
@@ -118,10 +119,8 @@ class GCNS(nn.Module):
         self.layers = GraphLayers(config)
         self.head = two_layer_head(config.width, config.head_width)
 
-    def forward(
-        self, nodes: Tensor, proposals: Tensor, owner: Tensor, edges: EdgeIndex, edge_similarity: Tensor
-    ) -> Tensor:
-        x, _ = self.layers(nodes, proposals, owner, edges, edge_similarity)
+    def forward(self, nodes: Tensor, proposals: Tensor, owner: Tensor, shares: Tensor) -> Tensor:
+        x, _ = self.layers(nodes, proposals, owner, shares)
         return self.head(x).squeeze(1)
 
 
@@ -153,8 +152,8 @@ Network = TypeVar("Network", GCND, GCNS)
 
 
 def predictor(networks: list[Network]) -> Callable[[Any], np.ndarray]:
-    """A function from measures, whose `inputs` are arrays in the order of `forward`, to the networks'
-    mean probability, float32."""
+    """A function from measures to the networks' mean probability, float32. Their `inputs` are arrays: nodes,
+    proposals and owner of `forward`, edges and similarities of `message_shares`."""
     device = next(networks[0].parameters()).device
     quiet_sparse_products()
 
@@ -164,10 +163,8 @@ def predictor(networks: list[Network]) -> Callable[[Any], np.ndarray]:
             torch.from_numpy(array).to(device) for array in measured.inputs
         )
         with torch.inference_mode():
-            graph = sorted_edges(edges, len(nodes))
-            predictions = [
-                torch.sigmoid(network(nodes, proposals, owner, graph, similarity)) for network in networks
-            ]
+            shares = message_shares(edges, similarity, len(nodes))
+            predictions = [torch.sigmoid(network(nodes, proposals, owner, shares)) for network in networks]
         return torch.stack(predictions).mean(0).cpu().numpy()
 
     return predict

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.gcn import Network, quiet_sparse_products, sorted_edges
+from model.gcn import Network, message_shares, quiet_sparse_products
 
 NODES_A_BATCH = 4000  # bounds a batch of proposals, which differ in size
 WARM_UP = 0.1  # share of all steps in which the learning rate rises
@@ -221,7 +221,7 @@ def _logits(
     """The network's logits for the chosen proposals, with targets and weights."""
     inputs, target, weight = take_batch(examples, chosen, network.per_node)
     nodes, proposals, owner, edges, similarity = (tensor.to(device) for tensor in inputs)
-    logits = network(nodes, proposals, owner, sorted_edges(edges, len(nodes)), similarity)
+    logits = network(nodes, proposals, owner, message_shares(edges, similarity, len(nodes)))
     return logits, target.to(device), weight.to(device)
 
 

@@ -136,7 +136,7 @@ class UnitRows(SourceRows):
 
     def _float32(self, index: np.ndarray | slice) -> np.ndarray:
         refuse_if_shortened(self.source)
-        return np.asarray(np.asarray(self.source)[self.row_of[index]], np.float32)
+        return np.asarray(np.asarray(self.source).take(self.row_of[index], axis=0), np.float32)
 
     def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
         unit = self._float32(index)
@@ -155,7 +155,7 @@ class UsableRows(SourceRows):
 
     def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
         refuse_if_shortened(self.source)
-        return self.convert(np.asarray(self.source)[self.row_of[index]])
+        return self.convert(np.asarray(self.source).take(self.row_of[index], axis=0))
 
 
 def graph_of_usable_rows(
@@ -165,7 +165,7 @@ def graph_of_usable_rows(
     row_of, number_of = numbering.row_of, numbering.number_of
     if numbering.is_identity:
         return UsableRows(neighbors, row_of), UsableRows(similarities, row_of)
-    return UsableRows(neighbors, row_of, lambda near: number_of[near]), UsableRows(similarities, row_of)
+    return UsableRows(neighbors, row_of, number_of.take), UsableRows(similarities, row_of)
 
 
 Rows = np.ndarray | UnitRows | UsableRows

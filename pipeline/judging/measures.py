@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from pipeline.calibration import Calibration
 from pipeline.files.features import SCAN_ROWS
@@ -178,9 +179,10 @@ def measure(graph: Graph, groups: Groups) -> Measured:
     sums, rest = similarity_to_rest(graph, groups)
     kept = spread_sample(rest, groups)
     rows, owner = groups.members[kept].astype(np.int64), groups.owners[kept]
+    unit = graph.unit[rows]
     near = neighborhoods(graph, rows, owner, groups)
-    parts = two_parts(graph, rows, owner, rest[kept])
-    nodes = measure_nodes(graph, rows, owner, rest[kept], near, sums, groups.sizes, parts)
+    parts = two_parts(unit, owner, rest[kept])
+    nodes = measure_nodes(graph, rows, unit, owner, rest[kept], near, sums, groups.sizes, parts)
     proposals = measure_groups(graph, groups, sums, rest, nodes, owner, parts)
     node_of_place = np.full(len(groups.members), -1, np.int32)
     node_of_place[kept] = np.arange(len(kept))
@@ -208,7 +210,7 @@ def neighborhoods(graph: Graph, rows: np.ndarray, owner: np.ndarray, groups: Gro
     """The neighbors of faces `rows` int64 (M,), each measured against the group `owner` (M,)."""
     faces = graph.neighbors[rows]
     with placed(groups.members, len(graph.unit)) as place_of_row:
-        place = place_of_row[faces]
+        place = place_of_row.take(faces)
     first, last = groups.offsets[:-1].astype(np.int32)[owner], groups.offsets[1:].astype(np.int32)[owner]
     inside = (place >= first[:, None]) & (place < last[:, None])
     count = np.cumsum(inside, 1, dtype=np.int32)
@@ -262,30 +264,40 @@ class Parts:
         ).astype(np.float32)
 
 
-def two_parts(graph: Graph, rows: np.ndarray, owner: np.ndarray, rest: np.ndarray) -> Parts:
+def two_parts(unit: np.ndarray, owner: np.ndarray, rest: np.ndarray) -> Parts:
     """Cut each group in two, to see whether it mixes two people.
 
-    `rows` int64 (M,) are faces of the groups `owner` (M,), ascending, and `rest` (M,) their similarity
-    to the others. K-means on the sphere with two means, the second of which
+    `unit` float32 (M, D) are unit rows of the groups `owner` (M,), ascending from 0 without a gap, and
+    `rest` (M,) their similarity to the others. K-means on the sphere with two means, the second of which
     starts at the face that is least similar to the rest.
     """
-    first = np.flatnonzero(np.diff(owner, prepend=-1))
-    sizes = np.diff(first, append=len(owner))
-    unit = graph.unit[rows]
-    lowest = np.minimum.reduceat(rest, first)
-    second = rest == np.repeat(lowest, sizes)
-    sums = np.add.reduceat(unit, first)
+    offsets = np.flatnonzero(np.diff(owner, prepend=-1, append=-1))
+    sizes = np.diff(offsets)
+    second = rest == np.minimum.reduceat(rest, offsets[:-1])[owner]
+    sums, in_second = sums_of_groups(unit, offsets), sums_of_groups(unit, offsets, second)
+    to_all = np.einsum("md,md->m", unit, sums[owner])
     for _ in range(PART_STEPS):
-        in_second = np.add.reduceat(unit * second[:, None], first)
-        means = np.stack([sums - in_second, in_second])
-        means /= np.maximum(np.linalg.norm(means, axis=2, keepdims=True), 1e-12)
-        to_first, to_second = (np.einsum("md,md->m", unit, np.repeat(mean, sizes, axis=0)) for mean in means)
-        second = to_second > to_first
-    in_second = np.add.reduceat(unit * second[:, None], first)
-    count = np.add.reduceat(second, first, dtype=int)
+        lengths = np.linalg.norm([sums - in_second, in_second], axis=2)
+        of_first, of_second = 1 / np.maximum(lengths, np.float32(1e-12))
+        to_second = np.einsum("md,md->m", unit, in_second[owner])
+        before, second = second, to_second * of_second[owner] > (to_all - to_second) * of_first[owner]
+        if (second == before).all():
+            break
+        in_second = sums_of_groups(unit, offsets, second)
+    count = np.add.reduceat(second, offsets[:-1], dtype=int)
     both, counts = np.stack([sums - in_second, in_second]), np.stack([sizes - count, count])
     order = np.argsort(-counts, axis=0, kind="stable")
     return Parts(np.take_along_axis(both, order[:, :, None], 0), np.take_along_axis(counts, order, 0))
+
+
+def sums_of_groups(unit: np.ndarray, offsets: np.ndarray, chosen: np.ndarray | None = None) -> np.ndarray:
+    """The sum of each group's rows, or of those `chosen`, bool (M,), float32 (G, D).
+
+    Group g is the rows `offsets[g]` up to `offsets[g + 1]` of `unit`, float32 (M, D). The product with a
+    sparse matrix of ones reads each row once, where `np.add.reduceat` goes down column by column.
+    """
+    weight = np.ones(len(unit), np.float32) if chosen is None else chosen.astype(np.float32)
+    return csr_array((weight, np.arange(len(unit)), offsets), (len(offsets) - 1, len(unit))) @ unit
 
 
 def measure_groups(
@@ -317,6 +329,7 @@ def measure_groups(
 def measure_nodes(
     graph: Graph,
     rows: np.ndarray,
+    unit: np.ndarray,
     owner: np.ndarray,
     rest: np.ndarray,
     near: Neighborhoods,
@@ -326,9 +339,9 @@ def measure_nodes(
 ) -> np.ndarray:
     """NODE_MEASURES of faces against groups, float32 (M, 18).
 
-    `rows` (M,) are the faces, `owner` (M,) the group each is measured against, `rest` (M,) its mean
-    similarity to that group's other faces; `sums` (G, D) and `sizes` (G,) are the groups' sums of
-    unit rows and their sizes.
+    `rows` (M,) are the faces, `unit` (M, D) their unit rows, `owner` (M,) the group each is measured
+    against, `rest` (M,) its mean similarity to that group's other faces; `sums` (G, D) and `sizes` (G,)
+    are the groups' sums of unit rows and their sizes.
     """
     weight, inside, k = near.similarities, near.inside, near.inside.shape[1]
     size = sizes[owner].astype(np.float32)
@@ -337,7 +350,7 @@ def measure_nodes(
     some_outside = count_inside < k
     rank = np.where(some_outside, outside.argmax(1), k)
     nearest_outside = first_weight(outside, weight)
-    third_outside = first_weight(outside & (np.arange(1, k + 1) - near.count == 3), weight)
+    third_outside = first_weight(outside & (np.arange(1, k + 1, dtype=np.int32) - near.count == 3), weight)
     stranger = near.faces[np.arange(len(rows)), np.minimum(rank, k - 1)]
     stranger_to_all = np.einsum("md,md->m", graph.unit[stranger], sums[owner]) / size
     strength = np.maximum(weight - 2, 0)  # above 2 deviations lies one normal impostor pair in 44
@@ -360,7 +373,7 @@ def measure_nodes(
             graph.in_degree[rows, 0],
             graph.in_degree[rows, 1],
             near.count[np.arange(len(rows)), as_many - 1] / as_many,
-            *parts.similarities(graph.unit[rows], owner, graph.calibration),
+            *parts.similarities(unit, owner, graph.calibration),
         ],
         1,
     )
@@ -372,24 +385,23 @@ def inner_edges(near: Neighborhoods, node_of_place: np.ndarray) -> tuple[np.ndar
 
     `node_of_place` is the node of each of the groups' `members`, -1 where it is none.
     """
-    target, column = np.nonzero(near.inside & (near.count <= EDGES_A_NODE))
-    source = node_of_place[near.place[target, column]]
-    known = source >= 0
-    target, column = target[known], column[known]
-    return np.stack([source[known], target]).astype(np.int64), near.similarities[target, column]
+    entry = np.flatnonzero(near.inside & (near.count <= EDGES_A_NODE))
+    source = node_of_place[near.place.ravel()[entry]]
+    entry, source = entry[source >= 0], source[source >= 0]
+    target = entry // near.inside.shape[1]
+    return np.stack([source, target]), near.similarities.ravel()[entry]
 
 
 def similarity_to_rest(graph: Graph, groups: Groups) -> tuple[np.ndarray, np.ndarray]:
     """Sums of the groups' unit rows (P, D), and each member's mean similarity to the others (M,)."""
     sums = np.empty((len(groups), graph.unit.shape[1]), np.float32)
-    to_all = np.empty(len(groups.members), np.float32)
+    to_all, owners = np.empty(len(groups.members), np.float32), groups.owners
     for chunk in bounded_chunks(groups.sizes, MEMBERS_AT_ONCE):
         first, last = groups.offsets[chunk[0]], groups.offsets[chunk[-1] + 1]
         if last - first <= MEMBERS_AT_ONCE:
             unit = graph.unit[groups.members[first:last]]
-            sums[chunk] = np.add.reduceat(unit, groups.offsets[chunk] - first)
-            of_member = np.repeat(sums[chunk], groups.sizes[chunk], axis=0)
-            to_all[first:last] = np.einsum("md,md->m", unit, of_member)
+            sums[chunk] = sums_of_groups(unit, groups.offsets[chunk[0] : chunk[-1] + 2] - first)
+            to_all[first:last] = np.einsum("md,md->m", unit, sums[owners[first:last]])
         else:  # one large group, whose rows are never held all at once
             parts = [groups.members[first:last][part] for part in slices(last - first, MEMBERS_AT_ONCE)]
             sums[chunk[0]] = sum(graph.unit[part].sum(0) for part in parts)

@@ -197,16 +197,17 @@ def judge_chunk(
     owner, member = owner[order], order < len(groups.members)
     rows = np.concatenate([groups.members.astype(np.int64), faces])[order]
     rest_of_node = np.concatenate([rest, calibrate(to_cluster)])[order]
+    unit = graph.unit[rows]
     near = neighborhoods(graph, rows, owner, groups)
     sample = spread_sample(rest, groups)
-    parts = two_parts(graph, groups.members[sample], groups.owners[sample], rest[sample])
-    nodes = measure_nodes(graph, rows, owner, rest_of_node, near, sums, groups.sizes, parts)
+    parts = two_parts(unit[np.flatnonzero(member)[sample]], groups.owners[sample], rest[sample])
+    nodes = measure_nodes(graph, rows, unit, owner, rest_of_node, near, sums, groups.sizes, parts)
     five = np.where(near.inside & (near.count <= 5), near.similarities, 0).sum(1)
     nodes = np.column_stack(
         [
             nodes,
             np.where(near.count[:, -1], five / np.clip(near.count[:, -1], 1, 5), NONE),
-            similarity_to_rival(graph, labels, clusters, rows, near, rivals),
+            similarity_to_rival(graph, labels, clusters, unit, near, rivals),
             member,
         ]
     ).astype(np.float32)
@@ -220,20 +221,20 @@ def similarity_to_rival(
     graph: Graph,
     labels: np.ndarray,
     clusters: Groups,
-    rows: np.ndarray,
+    unit: np.ndarray,
     near: Neighborhoods,
     rivals: tuple[np.ndarray, np.ndarray],
 ) -> np.ndarray:
     """Mean similarity to the cluster of the nearest neighbor in another cluster of two or more, (M,).
 
-    `rivals` is of `cluster_sums`.
+    `unit` float32 (M, D) are the faces' unit rows, `rivals` is of `cluster_sums`.
     """
     sums, place = rivals
     cluster = labels[near.faces]
     others = ~near.inside & (clusters.sizes[cluster] > 1)
     some = np.flatnonzero(others.any(1))
     rival = cluster[some, others[some].argmax(1)]
-    cosines = np.einsum("md,md->m", graph.unit[rows[some]], sums[place[rival]]) / clusters.sizes[rival]
-    similarity = np.full(len(rows), NONE, np.float32)
+    cosines = np.einsum("md,md->m", unit[some], sums[place[rival]]) / clusters.sizes[rival]
+    similarity = np.full(len(unit), NONE, np.float32)
     similarity[some] = graph.calibration.calibrate(cosines)
     return similarity

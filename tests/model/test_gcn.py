@@ -102,9 +102,9 @@ def test_messages_are_the_weighted_sums_over_neighbors():
         return x
 
     results = []
-    sorted_ = gcn.sorted_edges(torch.stack([source, target]), 50)
+    shares = gcn.message_shares(torch.stack([source, target]), similarity, 50)
     for compute in (
-        lambda *inputs: layers(*inputs, owner, sorted_, similarity)[0],
+        lambda *inputs: layers(*inputs, owner, shares)[0],
         by_formula,
     ):
         nodes, proposals = torch.arange(150.0).reshape(50, 3).sin().requires_grad_(), torch.ones(1, 2)

@@ -17,6 +17,7 @@ from pipeline.judging.measures import (
     measured_graph,
     nth,
     similarity_to_rest,
+    sums_of_groups,
 )
 from pipeline.rows import unit_rows
 
@@ -96,6 +97,18 @@ def test_a_large_group_is_measured_piece_by_piece(monkeypatch):
     in_pieces = similarity_to_rest(graph, groups)
     np.testing.assert_allclose(in_pieces[0], sums, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(in_pieces[1], rest, atol=1e-4)
+
+
+def test_sums_of_groups_are_of_their_rows_or_of_those_chosen():
+    rng = np.random.default_rng(0)
+    unit, chosen = rng.standard_normal((9, 4)).astype(np.float32), rng.random(9) < 0.5
+    offsets = np.array([0, 2, 3, 9])
+    parts = np.split(np.arange(9), offsets[1:-1])
+    found = sums_of_groups(unit, offsets)
+    np.testing.assert_allclose(found, [unit[part].sum(0) for part in parts], rtol=1e-5, atol=1e-6)
+    assert found.dtype == np.float32
+    some = [unit[part][chosen[part]].sum(0) for part in parts]
+    np.testing.assert_allclose(sums_of_groups(unit, offsets, chosen), some, rtol=1e-5, atol=1e-6)
 
 
 def test_chunks_hold_every_group_once_in_order_and_no_more_than_fits():
