@@ -102,12 +102,16 @@ def test_rows_that_are_all_alike_can_be_divided(count):
 def test_what_is_found_counts_possible_neighbors_and_how_far_the_others_move():
     similarities = np.float32([[9, 8, 3, 2, 1, 0], [7, 3, 2.5, 2, 1, 0]])
     inside = np.array([[1, 1, 0, 1, 1, 1], [0, 1, 1, 1, 0, 1]], bool)
-    possible, recall, shift = ivf.what_is_found(similarities, inside, 4, 5.0)
-    assert possible == pytest.approx(2 / 3)
+    either = inside.copy()
+    either[1, 0] = True
+    possible, own, recall, shift = ivf.what_is_found(similarities, inside, either, 4, 5.0)
+    assert possible == 1
+    assert own == pytest.approx(2 / 3)
     assert recall == pytest.approx(6 / 8)
     # The fourth moves from 2 to 1, and from 2 to 0; the third stranger of the second row stays.
     assert shift == pytest.approx(1.5)
-    assert ivf.what_is_found(similarities, np.ones_like(inside), 4, 5.0) == (1.0, 1.0, 0.0)
+    every = np.ones_like(inside)
+    assert ivf.what_is_found(similarities, every, every, 4, 5.0) == (1.0, 1.0, 1.0, 0.0)
 
 
 def test_more_cells_are_looked_into_until_enough_is_found(monkeypatch):
@@ -117,12 +121,14 @@ def test_more_cells_are_looked_into_until_enough_is_found(monkeypatch):
     centroids = ivf.learn_centroids(rows, usable)
     efforts = []
     for recall in (0.5, 0.9, 1.0):
+        monkeypatch.setattr("pipeline.search.ivf.MIN_OWN_RECALL", recall)
         monkeypatch.setattr("pipeline.search.ivf.MIN_RECALL", recall)
         monkeypatch.setattr("pipeline.search.ivf.MAX_SHIFT", 9.0)
         efforts.append(ivf.least_effort(rows, usable, centroids, 20, Calibration(0.0, 0.15)))
-        assert efforts[-1].recall_possible >= recall
+        assert efforts[-1].recall_possible >= efforts[-1].own_recall >= recall
     assert efforts[0].cells < efforts[1].cells < efforts[2].cells
     assert efforts[0].compared < efforts[1].compared < efforts[2].compared <= 1
     monkeypatch.setattr("pipeline.search.ivf.MIN_RECALL", 0.5)
+    monkeypatch.setattr("pipeline.search.ivf.MIN_OWN_RECALL", 0.5)
     monkeypatch.setattr("pipeline.search.ivf.MAX_SHIFT", 0.01)
     assert ivf.least_effort(rows, usable, centroids, 20, Calibration(0.0, 0.15)).cells > efforts[0].cells
