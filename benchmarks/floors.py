@@ -34,7 +34,7 @@ from pipeline.files.proposals import read_super_vertex
 from pipeline.groups import take_groups
 from pipeline.images import frame_box, read_face
 from pipeline.rows import unit_blocks, unit_rows, unit_sample
-from pipeline.search.ivf import TRAINING_ROWS_A_CELL, learn_centroids, make_cells, sample_exactly
+from pipeline.search.ivf import TRAINING_ROWS_A_CELL, Reach, learn_centroids, make_cells, sample_exactly
 
 BATCH = 32
 RUNS = 3  # of floors that take as long as a stage
@@ -56,7 +56,7 @@ def search(features_path: Path, proposals: Path) -> dict[str, Any]:
         faiss.knn(unit, unit, k + 1, metric=faiss.METRIC_INNER_PRODUCT)
     else:
         centroids = learn_centroids(features.rows, features.usable)
-        deque(make_cells(features.rows, features.usable, centroids, effort).neighbors(k + 1), maxlen=0)
+        deque(make_cells(features.rows, features.usable, centroids, Reach(effort)).neighbors(k + 1), maxlen=0)
     return {
         "seconds": time.perf_counter() - started,
         "processor": time.process_time() - processor,

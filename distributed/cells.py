@@ -23,6 +23,7 @@ from pipeline.search.ivf import (
     Effort,
     Found,
     Neighbors,
+    Reach,
     best_in_cells,
     or_in_more,
 )
@@ -42,6 +43,7 @@ class Layout:
     probed: np.ndarray
     bounds: np.ndarray
     centroids: Centroids
+    reach: Reach
 
     def shard(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The rows of the file, their numbers and the bounds of the cells in a part of that order."""
@@ -59,11 +61,11 @@ def search_cells_in_shards(
     shards: int | None, rows: np.ndarray, usable: np.ndarray, centroids: Centroids, effort: Effort
 ) -> Search:
     """Search among the usable rows of the memory map (N, D), the cells cut into `shards`."""
-    probed = np.concatenate(list(cells_of_rows(rows, usable, centroids, effort.cells)))
+    probed = np.concatenate(list(cells_of_rows(rows, usable, centroids, effort.reach.cells)))
     row_of = np.argsort(probed[:, 0], kind="stable")
     probed = probed[row_of]
     bounds = np.searchsorted(probed[:, 0], np.arange(len(centroids.means) + 1))
-    layout = Layout(rows, np.flatnonzero(usable)[row_of], row_of, probed, bounds, centroids)
+    layout = Layout(rows, np.flatnonzero(usable)[row_of], row_of, probed, bounds, centroids, effort.reach)
     return search_of_layout(layout, effort, shards)
 
 
@@ -80,6 +82,7 @@ def search_of_layout(layout: Layout, effort: Effort, shards: int | None) -> Sear
             layout.probed[kept],
             ends[layout.bounds],
             layout.centroids,
+            layout.reach,
         )
         return search_of_layout(fewer, effort, shards)
 
@@ -136,7 +139,7 @@ def found_in_cells(
 
         with threadpool_limits(1, "blas"):
             queries = unit_rows_at(layout.rows, layout.file_rows[some])
-            return or_in_more(searched, layout.centroids, queries, layout.probed[some])
+            return or_in_more(searched, layout.centroids, layout.reach, queries, layout.probed[some])
 
     runs = [places[part] for part in slices(len(places), QUERIES_AT_ONCE)]
     asked = (search(layout.file_rows[some], layout.probed[some]) for some in runs)

@@ -19,7 +19,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from pipeline.calibration import Calibration
-from pipeline.rows import slices, unit_blocks, unit_sample
+from pipeline.rows import slices, unit_blocks, unit_rows, unit_sample
 from pipeline.search.gpu import Found
 
 # For some usable rows their numbers, int64 (Q,), and what is found for them: cosines and numbers, (Q, k).
@@ -38,7 +38,7 @@ GROUPS = 64
 FAR = 0.125  # of the rows: of those that missed their nearest centroid 0.95 are among them
 QUERIES_AT_ONCE = 1 << 16  # enough of them look into one cell
 PRODUCTS_AT_ONCE = 1 << 24  # of a thread, to bound the memory
-WIDER = 4  # times as many cells are looked into by a row that found too few
+WIDER = 4  # times as many cells are looked into by a row that found too few, or nobody
 AHEAD = 4  # times as many cells as are looked into are found for the sample, so as to find them seldom
 
 # Of the pairs that could be the same person, so many are found by one of the two, and by each so many of its
@@ -46,7 +46,10 @@ AHEAD = 4  # times as many cells as are looked into are found for the sample, so
 MIN_RECALL, MIN_OWN_RECALL = 0.995, 0.99
 # Deviations by which the last neighbor, and the third nearest stranger, may be farther on average.
 MAX_SHIFT = 0.25
-SAMPLE_ROWS = 500
+SAMPLE_ROWS = 1000
+# Rows of people who have few images lie in cells of others, and their neighbors anywhere. Rows that find no
+# neighbor nearer than any stranger is expected to be, by CLEAR deviations, look into more, up to ALONE times.
+CLEAR, ALONE = 1.0, 16
 DEEPER = 2  # times k neighbors of the sample are known: approximate search finds some beyond the k-th
 STRANGER = 3  # whose similarity is a measure of the judges, counted from the nearest
 
@@ -129,7 +132,7 @@ def centroids_of(means: np.ndarray, share: np.ndarray | None = None) -> Centroid
     grouped = None
     if len(means) > MOST_FLAT:
         above = centroids_of(k_means(means, len(means) // ROWS_A_CELL)[0])
-        grouped = make_cells(means, np.ones(len(means), bool), above, 1)
+        grouped = make_cells(means, np.ones(len(means), bool), above, Reach(1))
     return Centroids(means, np.zeros(len(means)) if share is None else share, grouped)
 
 
@@ -150,21 +153,36 @@ def nearest_of_blocks(
 
 
 @dataclass(frozen=True)
+class Reach:
+    """How far rows look: into `cells` cells, and those that find no neighbor there whose cosine is `near`
+    into more, up to ALONE times as many."""
+
+    cells: int
+    near: float = -2.0
+
+
+@dataclass(frozen=True)
 class Effort:
-    """Into how many cells each row looks, and what that finds of a sample.
+    """How far rows look, and what that finds of a sample.
 
     `recall_possible` is the share of the neighbors that could be the same person that the row finds or that
     find it, `own_recall` of those that it finds, `recall` of all k; `shift` is by how many deviations on
-    average the last neighbor and the third nearest stranger are farther than the true ones, and `compared`
-    the share of all rows compared with.
+    average the last neighbor and the third nearest stranger are farther than the true ones, all in
+    `reach.cells`. `compared` is the share of all rows compared with.
     """
 
-    cells: int
+    reach: Reach
     recall_possible: float
     own_recall: float
     recall: float
     shift: float
     compared: float
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether it finds what it must."""
+        found = self.recall_possible >= MIN_RECALL and self.own_recall >= MIN_OWN_RECALL
+        return found and self.shift <= MAX_SHIFT
 
     def described(self) -> dict[str, Any]:
         """What the manifest says of the search."""
@@ -175,8 +193,19 @@ class Effort:
             "recall_possible_own": round(self.own_recall, 4),
             "shift": round(self.shift, 4),
             "compared": round(self.compared, 6),
-            "effort": self.cells,
+            "effort": self.reach.cells,
         }
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some rows, float32 (Q, D), and their nearest neighbors, best first: their similarities, float32 (Q, K),
+    their rows, float32 (A, D), and which of these each is, (Q, K)."""
+
+    rows: np.ndarray
+    similarities: np.ndarray
+    near_rows: np.ndarray
+    place: np.ndarray
 
 
 def least_effort(
@@ -189,35 +218,53 @@ def least_effort(
     to be. A row finds it where it looks into its cell; the two are found, as an edge between them, where
     one finds the other.
     """
-    sample, cosines, nearest = sample_exactly(
-        rows, usable, min(DEEPER * k + 1, int(np.count_nonzero(usable)))
-    )
-    similarities, nearest = calibration.calibrate(cosines[:, 1:]), nearest[:, 1:]  # without itself
-    asked = np.unique(nearest)
-    picked = np.zeros(len(rows), bool)
-    picked[np.flatnonzero(usable)[asked]] = True
-    place = np.searchsorted(asked, nearest)
+    sample = sampled(rows, usable, k, calibration)
     least = calibration.nearest_stranger(int(np.count_nonzero(usable)))
+    near = float(calibration.middle + calibration.spread * (least + CLEAR))
     cells, known = 1, 0
     while True:
         cells = min(max(cells + 1, cells * 5 // 4), len(centroids.means))
         if cells > known:
             known = min(AHEAD * cells, len(centroids.means))
-            of_sample = nearest_of_blocks(centroids, [sample], known, len(sample))
-            of_asked = nearest_of_blocks(centroids, unit_blocks(rows, picked), known, len(asked))
+            of_sample = nearest_of_blocks(centroids, [sample.rows], known, len(sample.rows))
+            near_blocks = (sample.near_rows[part] for part in slices(len(sample.near_rows)))
+            of_near = nearest_of_blocks(centroids, near_blocks, known, len(sample.near_rows))
         probed = of_sample[:, :cells]
-        inside = np.stack([np.isin(of_asked[to, 0], own) for own, to in zip(probed, place, strict=True)])
-        other_way = np.stack(
-            [(of_asked[to, :cells] == own[0]).any(axis=1) for own, to in zip(probed, place, strict=True)]
-        )
-        effort = Effort(
-            cells,
-            *what_is_found(similarities, inside, inside | other_way, k, least),
-            float(centroids.share[probed].sum() / len(sample)),
-        )
-        found = effort.recall_possible >= MIN_RECALL and effort.own_recall >= MIN_OWN_RECALL
-        if (found and effort.shift <= MAX_SHIFT) or cells == len(centroids.means):
+        inside = holding(probed, of_near[sample.place, 0])
+        pairs = zip(probed[:, 0], sample.place, strict=True)
+        other_way = np.stack([(of_near[near, :cells] == own).any(axis=1) for own, near in pairs])
+        found = what_is_found(sample.similarities, inside, inside | other_way, k, least)
+        alone = ~(inside & (sample.similarities >= least + CLEAR)).any(axis=1)
+        compared = share_compared(centroids, probed, sample.rows[alone])
+        effort = Effort(Reach(cells, near), *found, compared)
+        if effort.is_enough or cells == len(centroids.means):
             return effort
+
+
+def share_compared(centroids: Centroids, probed: np.ndarray, alone: np.ndarray) -> float:
+    """The share of all rows that each of some is compared with, which looks into the cells of its row of
+    `probed`, (Q, P), while those of rows (A, D) look into more and more as they find nobody."""
+    total, cells = centroids.share[probed].sum(), probed.shape[1] * WIDER
+    while cells <= min(ALONE * probed.shape[1], len(centroids.means)):
+        total += centroids.share[centroids.nearest(alone, cells)].sum()
+        cells *= WIDER
+    return float(total / len(probed))
+
+
+def holding(probed: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """Whether each of the cells (Q, K) is among those that its row looks into, (Q, P); bool (Q, K)."""
+    return np.stack([np.isin(cells, own) for cells, own in zip(cell, probed, strict=True)])
+
+
+def sampled(rows: np.ndarray, usable: np.ndarray, k: int, calibration: Calibration) -> Sample:
+    """SAMPLE_ROWS of the usable rows, and DEEPER times k neighbors of each."""
+    count = min(DEEPER * k + 1, int(np.count_nonzero(usable)))
+    sample, cosines, nearest = sample_exactly(rows, usable, count)
+    asked, place = np.unique(nearest[:, 1:], return_inverse=True)  # without itself
+    picked = np.zeros(len(rows), bool)
+    picked[np.flatnonzero(usable)[asked]] = True
+    similarities = calibration.calibrate(cosines[:, 1:])
+    return Sample(sample, similarities, unit_rows(rows, picked), place.reshape(similarities.shape))
 
 
 def what_is_found(
@@ -273,7 +320,8 @@ class Cells:
     """The N usable rows cell by cell: those of cell c are `rows[bounds[c] : bounds[c + 1]]`.
 
     `rows` float32 (N, D), of length one; `row_of` int64 (N,), their numbers among the usable rows; `probed`
-    int32 (N, P), the cells nearest to each of `rows`, the first its own; `bounds` int64 (C + 1,).
+    int32 (N, P), the cells nearest to each of `rows`, the first its own; `bounds` int64 (C + 1,). `reach` is
+    how far rows look.
     """
 
     rows: np.ndarray
@@ -281,6 +329,7 @@ class Cells:
     probed: np.ndarray
     bounds: np.ndarray
     centroids: Centroids
+    reach: Reach
 
     def neighbors(self, k: int, asking: np.ndarray | None = None) -> Iterator[Neighbors]:
         """What `search_cells` finds for each row, or for those of a mask of usable rows; in the order of the
@@ -295,9 +344,10 @@ class Cells:
             yield from in_threads(search, slices(len(places), QUERIES_AT_ONCE))
 
 
-def make_cells(rows: np.ndarray, usable: np.ndarray, centroids: Centroids, probes: int) -> Cells:
-    """Lay out the usable rows of float32 (N, D), each of which will look into so many cells."""
-    probed = nearest_of_blocks(centroids, unit_blocks(rows, usable), probes, int(np.count_nonzero(usable)))
+def make_cells(rows: np.ndarray, usable: np.ndarray, centroids: Centroids, reach: Reach) -> Cells:
+    """Lay out the usable rows of float32 (N, D), which will look so far."""
+    count = int(np.count_nonzero(usable))
+    probed = nearest_of_blocks(centroids, unit_blocks(rows, usable), reach.cells, count)
     row_of = np.argsort(probed[:, 0], kind="stable")
     place_of = np.empty_like(row_of)
     place_of[row_of] = np.arange(len(row_of))
@@ -307,7 +357,7 @@ def make_cells(rows: np.ndarray, usable: np.ndarray, centroids: Centroids, probe
         done += len(block)
     probed = probed[row_of]
     bounds = np.searchsorted(probed[:, 0], np.arange(len(centroids.means) + 1))
-    return Cells(by_cell, row_of, probed, bounds, centroids)
+    return Cells(by_cell, row_of, probed, bounds, centroids, reach)
 
 
 def cells_without(cells: Cells, standing: np.ndarray) -> Cells:
@@ -320,31 +370,37 @@ def cells_without(cells: Cells, standing: np.ndarray) -> Cells:
         cells.rows[done : done + len(here)] = here
         done += len(here)
     bounds = np.concatenate([[0], np.cumsum(kept)])[cells.bounds]
-    return Cells(cells.rows[:done], cells.row_of[kept], cells.probed[kept], bounds, cells.centroids)
+    left = cells.rows[:done], cells.row_of[kept], cells.probed[kept]
+    return Cells(*left, bounds, cells.centroids, cells.reach)
 
 
 def search_cells(cells: Cells, queries: np.ndarray, probed: np.ndarray, k: int) -> Found:
-    """What `best_in_cells` finds, or in more cells where these hold fewer than k rows; N is k at least."""
+    """What `best_in_cells` finds, or in more cells as `or_in_more` says; N is k at least."""
 
     def search(queries: np.ndarray, probed: np.ndarray) -> Found:
         return best_in_cells(cells.rows, cells.row_of, cells.bounds, queries, probed, k)
 
-    return or_in_more(search, cells.centroids, queries, probed)
+    return or_in_more(search, cells.centroids, cells.reach, queries, probed)
 
 
 def or_in_more(
     search: Callable[[np.ndarray, np.ndarray], Found],
     centroids: Centroids,
+    reach: Reach,
     queries: np.ndarray,
     probed: np.ndarray,
 ) -> Found:
-    """What `search` finds for queries in the cells `probed`, or in more of them where these hold too few."""
+    """What `search` finds for queries in the cells `probed`, or in more of them where these hold too few, or
+    nobody near beside the query itself."""
     cosines, found = search(queries, probed)
-    short = np.flatnonzero(found[:, -1] < 0)
-    if len(short):
-        wider = min(WIDER * probed.shape[1], len(centroids.means))
-        asking = queries[short]
-        cosines[short], found[short] = or_in_more(search, centroids, asking, centroids.nearest(asking, wider))
+    wider = min(WIDER * probed.shape[1], len(centroids.means))
+    again = found[:, -1] < 0
+    if probed.shape[1] < wider <= ALONE * reach.cells:
+        again |= (cosines[:, 1:2] < reach.near).any(axis=1)
+    if again.any():
+        asking = queries[again]
+        probed = centroids.nearest(asking, wider)
+        cosines[again], found[again] = or_in_more(search, centroids, reach, asking, probed)
     return cosines, found
 
 

@@ -146,7 +146,7 @@ def search_exactly(rows: np.ndarray, usable: np.ndarray) -> Search:
 
 def search_by_cells(rows: np.ndarray, usable: np.ndarray, centroids: Centroids, effort: Effort) -> Search:
     """Compare the usable rows with those of as many cells as the effort says."""
-    return search_in_cells(make_cells(rows, usable, centroids, effort.cells), effort)
+    return search_in_cells(make_cells(rows, usable, centroids, effort.reach), effort)
 
 
 def search_in_cells(cells: Cells, effort: Effort) -> Search:

@@ -19,7 +19,7 @@ def divided(request, monkeypatch):
     usable = rows.any(axis=1)
 
     def divide(probes):
-        return ivf.make_cells(rows, usable, ivf.learn_centroids(rows, usable), probes)
+        return ivf.make_cells(rows, usable, ivf.learn_centroids(rows, usable), ivf.Reach(probes))
 
     return unit_rows(rows, usable), divide
 
@@ -93,7 +93,7 @@ def test_rows_that_fell_are_found_no_more_and_those_who_had_them_find_others(div
 def test_rows_that_are_all_alike_can_be_divided(count):
     rows = np.tile(np.float32([[3, 4]]), (count, 1))
     usable = np.ones(count, bool)
-    cells = ivf.make_cells(rows, usable, ivf.learn_centroids(rows, usable), 1)
+    cells = ivf.make_cells(rows, usable, ivf.learn_centroids(rows, usable), ivf.Reach(1))
     cosines, found = every(cells, 1)
     np.testing.assert_allclose(cosines, 1, atol=1e-6)
     assert ((found >= 0) & (found < count)).all()
@@ -126,9 +126,29 @@ def test_more_cells_are_looked_into_until_enough_is_found(monkeypatch):
         monkeypatch.setattr("pipeline.search.ivf.MAX_SHIFT", 9.0)
         efforts.append(ivf.least_effort(rows, usable, centroids, 20, Calibration(0.0, 0.15)))
         assert efforts[-1].recall_possible >= efforts[-1].own_recall >= recall
-    assert efforts[0].cells < efforts[1].cells < efforts[2].cells
-    assert efforts[0].compared < efforts[1].compared < efforts[2].compared <= 1
+    assert efforts[0].reach.cells < efforts[1].reach.cells < efforts[2].reach.cells
+    assert efforts[0].compared < efforts[2].compared
     monkeypatch.setattr("pipeline.search.ivf.MIN_RECALL", 0.5)
     monkeypatch.setattr("pipeline.search.ivf.MIN_OWN_RECALL", 0.5)
     monkeypatch.setattr("pipeline.search.ivf.MAX_SHIFT", 0.01)
-    assert ivf.least_effort(rows, usable, centroids, 20, Calibration(0.0, 0.15)).cells > efforts[0].cells
+    nearer = ivf.least_effort(rows, usable, centroids, 20, Calibration(0.0, 0.15))
+    assert nearer.reach.cells > efforts[0].reach.cells
+
+
+def test_rows_that_find_nobody_look_into_more_cells(monkeypatch):
+    monkeypatch.setattr("pipeline.search.ivf.ROWS_A_CELL", 40)
+    monkeypatch.setattr("pipeline.search.ivf.MAX_SHIFT", 9.0)
+    rows = make_people(people=900, images=2, dim=64, noise=0.6).rows
+    usable = rows.any(axis=1)
+    unit, centroids = unit_rows(rows, usable), ivf.learn_centroids(rows, usable)
+    near = ivf.least_effort(rows, usable, centroids, 20, Calibration(0.0, 0.13)).reach.near
+    cosines = unit @ unit.T
+    np.fill_diagonal(cosines, -1)
+    clear = cosines.max(axis=1) >= near
+    assert clear.mean() > 0.5
+    found = []
+    for reach in (ivf.Reach(2), ivf.Reach(2, near)):
+        nearest = every(ivf.make_cells(rows, usable, centroids, reach), 20)[0][:, 1]
+        found.append((nearest[clear] >= near).mean())
+    assert found[0] < 0.9
+    assert found[1] > 1 - (1 - found[0]) / 3
