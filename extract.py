@@ -47,7 +47,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers",
         type=cli.at_least(1),
-        help="threads that decode images and run the network (default: one per core)",
+        help="processes that decode images and, without a GPU, run the network (default: one per core)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add_engine_options(parser)

@@ -23,6 +23,7 @@ from common.errors import EnvironmentFault
 from common.threads import usable_cores
 
 import torch
+from grow import searching
 from speed import BENCHMARKS, DIM, REPOSITORY, Ran, run
 
 from pipeline.files.clusters import read_clusters
@@ -67,18 +68,17 @@ def measure_extraction(count: int, device: Device, cwd: Path) -> str:
     return f"{count / (seconds[1] - seconds[0]):,.0f} images/s"
 
 
-def measure_stages(device: Device, search: str, cwd: Path) -> tuple[str, str, str]:
-    """Seconds of proposals and of prediction, and what the search was, with the score."""
-    options = ("--restart", "--search", search)
+def measure_stages(device: Device, search: str, cwd: Path) -> tuple[str, ...]:
+    """Seconds of search, of all proposals and of prediction, and what the search was, with the score."""
+    options = ("--restart", "--search", search, "--profile")
     proposals = run_on(device, REPOSITORY / "proposal.py", *options, cwd=cwd)
-    prediction = run_on(
-        device, REPOSITORY / "predict.py", "--restart", "--device", device.name, "--profile", cwd=cwd
-    )
+    prediction = run_on(device, REPOSITORY / "predict.py", "--restart", "--device", device.name, cwd=cwd)
     method = json.loads((cwd / "super_vertex/manifest.json").read_text())["search"]["method"]
     labels = read_labels(cwd / "feature_labels.txt")
     found = labels_from_groups(read_clusters(cwd / "clusters.txt"), len(labels))
     f = 100 * evaluate(labels, own_clusters(found)).bcubed.f
-    return f"{proposals.seconds:.1f}", f"{prediction.seconds:.1f}", f"{method}; BCubed F {f:.2f}"
+    seconds = searching(proposals), proposals.seconds, prediction.seconds
+    return *(f"{value:.1f}" for value in seconds), f"{method}; BCubed F {f:.2f}"
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -102,7 +102,9 @@ def main(args: argparse.Namespace) -> None:
         run(REPOSITORY / "scripts/draw_sample.py", "--output", "demo", cwd=cwd)
         for device in DEVICES:
             print(f"{device.name}: {measure_extraction(args.images, device, cwd)}", flush=True)
-        print("\n| faces | device | proposals s | prediction s | search |\n|---|---|---|---|---|")
+        print(
+            "\n| faces | device | search s | proposals s | prediction s | search |\n|---|---|---|---|---|---|"
+        )
         for faces in args.faces:
             shutil.rmtree(cwd / "super_vertex", ignore_errors=True)
             synthetic = ("--count", str(faces), "--dim", str(DIM), "--output", "feature.bin")

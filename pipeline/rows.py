@@ -20,6 +20,7 @@ import numpy as np
 BLOCK_ROWS = 8192
 PAIRS_AT_ONCE = 1 << 12  # the rows gathered for them stay in the processor's cache
 PARTS_A_TRIM = 16
+PARTS_A_RELEASE = 64  # of pairs: 2 GB of pages where their rows lie anywhere
 Part = TypeVar("Part")
 
 
@@ -171,15 +172,15 @@ def graph_of_usable_rows(
 Rows = np.ndarray | UnitRows | UsableRows
 
 
-def products(rows: Rows, a: np.ndarray, b: np.ndarray, threads: int | None = None) -> np.ndarray:
+def products(rows: Rows, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The dot products of the rows `a` and `b` of float32 (N, D), pair by pair, float32, the shape of a."""
     found = np.empty(len(a), np.float32)
 
     def multiply(part: slice) -> None:
         found[part] = np.einsum("nd,nd->n", rows[a[part]], rows[b[part]])
 
-    parts = in_threads(multiply, slices(len(a), PAIRS_AT_ONCE), threads)
-    deque(giving_back(parts, rows), maxlen=0)
+    parts = in_threads(multiply, slices(len(a), PAIRS_AT_ONCE))
+    deque(giving_back(parts, rows, every=PARTS_A_RELEASE), maxlen=0)
     return found
 
 

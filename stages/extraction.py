@@ -271,7 +271,7 @@ def network_of(backbone: Backbone, device: torch.device) -> Callable[[Read], Pie
     network = backbone.network.to(device, dtype).to(memory_format=torch.channels_last)
     size = backbone.preprocessing.size
     mean, scale = (
-        np.tile(np.array(values, np.float32), (size, 1))  # a row of pixels: long enough to be quick
+        torch.tensor(values, dtype=torch.float32).tile(size).to(device)  # of a row: long enough to be quick
         for values in (backbone.preprocessing.mean, backbone.preprocessing.scale)
     )
 
@@ -280,13 +280,12 @@ def network_of(backbone: Backbone, device: torch.device) -> Callable[[Read], Pie
         pixels, reasons, seen = read
         features = np.zeros((len(reasons), backbone.dim), np.float32)
         if len(pixels):
-            inputs = np.subtract(pixels, mean)
-            inputs /= scale
+            readable = [place for place, reason in enumerate(reasons) if not reason]
             with torch.inference_mode():
+                lines = torch.from_numpy(pixels).to(device).view(-1, size, 3 * size).float()
+                inputs = lines.sub_(mean).div_(scale).view(-1, size, size, 3).to(dtype)
                 # As channels last, so that nothing is copied.
-                pictures = torch.from_numpy(inputs).to(device, dtype).permute(0, 3, 1, 2)
-                readable = [place for place, reason in enumerate(reasons) if not reason]
-                features[readable] = network(pictures).float().cpu().numpy()
+                features[readable] = network(inputs.permute(0, 3, 1, 2)).float().cpu().numpy()
         return features, reasons, seen
 
     return infer

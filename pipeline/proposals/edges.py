@@ -9,9 +9,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from pipeline.rows import PAIRS_AT_ONCE, Rows, giving_back, slices
-
-PARTS_A_RELEASE = 64
+from pipeline.rows import PAIRS_AT_ONCE, PARTS_A_RELEASE, Rows, giving_back, slices
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from pipeline.groups import groups_from_labels, take_groups
+from pipeline.groups import groups_from_labels
 from pipeline.proposals.edges import Edges, components, strongest_edges
-from pipeline.rows import Rows, blocks, products, slices
+from pipeline.rows import PAIRS_AT_ONCE, Rows, release, slices
 
 
 def single_linkage(edges: Edges, count: int, thresholds: np.ndarray) -> Iterator[np.ndarray]:
@@ -39,17 +39,13 @@ def average_linkage(
     present one, and only edges whose bound reaches the threshold are weighed again.
     """
     labels = np.arange(len(unit), dtype=np.int32)
-    sums, place, sizes = np.empty(unit.shape, np.float32), labels, np.ones(len(unit), np.float32)
-    for part, block in blocks(unit):
-        sums[part] = block
+    sums, sizes = SumsOfNodes(unit), np.ones(len(unit), np.float32)
     stale = np.zeros(len(edges), bool)
     for threshold in thresholds:
         while True:
             check = np.flatnonzero(stale & (edges.weight >= threshold))
             a, b = edges.a[check], edges.b[check]
-            # On one thread, as another hierarchy forms on another.
-            cosines = products(sums, place[a], place[b], threads=1) / (sizes[a] * sizes[b])
-            edges.weight[check] = calibrate(cosines)
+            edges.weight[check] = calibrate(sums.products(a, b) / (sizes[a] * sizes[b]))
             stale[check] = False
             strong = edges.take(edges.weight >= threshold)
             if not len(strong):
@@ -57,9 +53,70 @@ def average_linkage(
             chosen = strong.take(nearest_edges(strong, len(sizes)))
             merged = components(chosen.a, chosen.b, len(sizes))
             edges, stale = contract(edges, stale, merged)
-            place, sizes = add_up(sums, place, sizes, merged)
+            sums.merge(merged)
+            sizes = np.bincount(merged, weights=sizes).astype(np.float32)
             labels = merged[labels]
         yield labels
+
+
+class SumsOfNodes:
+    """The sum of the rows of each node, float32 (n, D); `sums[nodes]` gives those of some.
+
+    Only nodes of several faces have theirs in memory: most faces have merged into far fewer nodes before all
+    have merged. A single face's is its row of `unit`, float32 (N, D).
+    """
+
+    def __init__(self, unit: Rows) -> None:
+        self.unit = unit
+        self.face = np.arange(len(unit), dtype=np.int32)  # of each node, its first
+        self.slot = np.full(len(unit), -1, np.int32)  # where each node's sum is kept, -1 for a single face
+        self.kept = np.empty(unit.shape, np.float32)  # which the system gives memory only where it is used
+        self.free = np.zeros(0, np.int32)
+        self.used = 0
+
+    def __getitem__(self, nodes: np.ndarray) -> np.ndarray:
+        slot = self.slot[nodes]
+        alone = slot < 0
+        sums = np.empty((len(nodes), self.unit.shape[1]), np.float32)
+        sums[alone] = self.unit[self.face[nodes[alone]]]
+        sums[~alone] = self.kept[slot[~alone]]
+        return sums
+
+    def products(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """The dot products of the sums of the nodes `a` and `b`, pair by pair, float32 (len(a),).
+
+        On one thread, as another hierarchy forms on another.
+        """
+        found = np.empty(len(a), np.float32)
+        for part in slices(len(a), PAIRS_AT_ONCE):
+            found[part] = np.einsum("nd,nd->n", self[a[part]], self[b[part]])
+        release(self.unit)
+        return found
+
+    def merge(self, merged: np.ndarray) -> None:
+        """Add up the nodes with the same number in `merged`, int32 (n,), numbered by first node."""
+        grown = groups_from_labels(np.where(np.bincount(merged)[merged] > 1, merged, -1))
+        slots = self._take_slots(len(grown))
+        self.kept[slots] = 0
+        owners = grown.owners
+        for part in slices(len(owners)):
+            own = owners[part]
+            ones = np.ones(len(own), np.float32)
+            into = csr_matrix((ones, (own - own[0], np.arange(len(own)))))
+            self.kept[slots[own[0] : own[-1] + 1]] += into @ self[grown.members[part]]
+        release(self.unit)
+        left = self.slot[grown.members]
+        self.free = np.concatenate([self.free, left[left >= 0]])
+        first = np.flatnonzero(np.diff(np.maximum.accumulate(merged), prepend=-1))
+        self.face, self.slot = self.face[first], self.slot[first]
+        self.slot[merged[grown.members[grown.offsets[:-1]]]] = slots
+
+    def _take_slots(self, count: int) -> np.ndarray:
+        """Places in `kept`, of those that were left first."""
+        again, self.free = self.free[:count], self.free[count:]
+        new = np.arange(self.used, self.used + count - len(again), dtype=np.int32)
+        self.used += len(new)
+        return np.concatenate([again, new])
 
 
 def nearest_edges(edges: Edges, count: int) -> np.ndarray:
@@ -86,23 +143,3 @@ def contract(edges: Edges, stale: np.ndarray, merged: np.ndarray) -> tuple[Edges
         np.concatenate([edges.weight[~touched], again.weight]),
     )
     return joined, np.concatenate([stale[~touched], np.ones(len(again), bool)])
-
-
-def add_up(
-    sums: np.ndarray, place: np.ndarray, sizes: np.ndarray, merged: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Place and size of each merged node; its sum of rows goes where that of its first node was.
-
-    `sums`, (N, D), holds each node's sum at its `place`.
-    """
-    members = np.bincount(merged)
-    grown = groups_from_labels(np.where(members[merged] > 1, merged, -1))
-    for part in slices(len(grown)):
-        some = take_groups(grown, np.arange(part.start, part.stop))
-        places = place[some.members]
-        ones = np.ones(len(places), np.float32)
-        into = csr_matrix((ones, places, some.offsets), (len(some), len(sums)))
-        sums[places[some.offsets[:-1]]] = into @ sums
-    # Merged nodes are numbered by their first node.
-    first = np.flatnonzero(np.diff(np.maximum.accumulate(merged), prepend=-1))
-    return place[first], np.bincount(merged, weights=sizes).astype(np.float32)
