@@ -7,7 +7,7 @@ from scipy.sparse import csr_matrix
 
 from pipeline.groups import groups_from_labels
 from pipeline.proposals.edges import Edges, components, strongest_edges
-from pipeline.rows import PAIRS_AT_ONCE, Rows, release, slices
+from pipeline.rows import PAIRS_AT_ONCE, PARTS_A_RELEASE, Rows, giving_back, slices
 
 
 def single_linkage(edges: Edges, count: int, thresholds: np.ndarray) -> Iterator[np.ndarray]:
@@ -88,9 +88,8 @@ class SumsOfNodes:
         On one thread, as another hierarchy forms on another.
         """
         found = np.empty(len(a), np.float32)
-        for part in slices(len(a), PAIRS_AT_ONCE):
+        for part in giving_back(slices(len(a), PAIRS_AT_ONCE), self.unit, every=PARTS_A_RELEASE):
             found[part] = np.einsum("nd,nd->n", self[a[part]], self[b[part]])
-        release(self.unit)
         return found
 
     def merge(self, merged: np.ndarray) -> None:
@@ -99,12 +98,11 @@ class SumsOfNodes:
         slots = self._take_slots(len(grown))
         self.kept[slots] = 0
         owners = grown.owners
-        for part in slices(len(owners)):
+        for part in giving_back(slices(len(owners)), self.unit, every=PARTS_A_RELEASE):
             own = owners[part]
             ones = np.ones(len(own), np.float32)
             into = csr_matrix((ones, (own - own[0], np.arange(len(own)))))
             self.kept[slots[own[0] : own[-1] + 1]] += into @ self[grown.members[part]]
-        release(self.unit)
         left = self.slot[grown.members]
         self.free = np.concatenate([self.free, left[left >= 0]])
         first = np.flatnonzero(np.diff(np.maximum.accumulate(merged), prepend=-1))
