@@ -1,4 +1,5 @@
-"""Progress: shown after two seconds of silence, only on a terminal, never with --quiet."""
+"""Progress: shown after two seconds of silence, on a terminal; elsewhere, as in a log file, a line for each step
+that took a minute; never with --quiet."""
 
 import os
 import sys
@@ -17,6 +18,7 @@ T = TypeVar("T")
 BOLD, RED = 1, 31
 DELAY = 2  # seconds of a stage, or of a bar, before anything shows
 SOON = 0.3  # seconds of a step that shows later in a stage
+LONG = 60  # seconds of a step that a log file should tell of
 
 _quiet = False
 _began: float | None = None  # when this process or its latest stage did, by the monotonic clock
@@ -103,7 +105,10 @@ def bar(total: int | None, description: str, unit: str = "it") -> "tqdm":
 
 @contextmanager
 def named(step: str) -> Iterator[None]:
-    """Show what is being done while the body runs, and for how long; a bar in it takes the line over."""
+    """Show what is being done while the body runs, and for how long; a bar in it takes the line over.
+
+    Where that is no terminal, say so once it has taken long.
+    """
     global _bar_shows
     _bar_shows = float("inf")
     ended, started = threading.Event(), time.monotonic()
@@ -125,6 +130,8 @@ def named(step: str) -> Iterator[None]:
         ended.set()
         if lines:
             print(" " * len(lines[-1]), end="\r", file=sys.stderr, flush=True)
+        elif not _quiet and not _is_shown() and time.monotonic() - started >= LONG:
+            warn(f"{step}: {time.monotonic() - started:.0f} s")
 
 
 def _is_shown() -> bool:

@@ -109,6 +109,20 @@ def test_nothing_is_shown_where_there_is_no_terminal():
     assert (ended.stdout, ended.stderr) == ("", "")
 
 
+def test_a_log_file_tells_of_steps_that_took_long(monkeypatch, capsys):
+    with progress.named("a short step"):
+        pass
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress, "LONG", 0)
+    with progress.named("a long step"):
+        pass
+    assert capsys.readouterr().err == "a long step: 0 s\n"
+    monkeypatch.setattr(progress, "_quiet", True)
+    with progress.named("a long step"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_help_has_no_colours_with_no_color(name):
     shown = importlib.import_module(name).get_parser().format_help()
