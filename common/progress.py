@@ -1,5 +1,7 @@
-"""Progress: shown after two seconds of silence, on a terminal; elsewhere, as in a log file, a line for each step
-that took a minute; never with --quiet."""
+"""Progress: shown after two seconds of silence, on a terminal, never with --quiet.
+
+Elsewhere, as in a log file, each step that took a minute is told of.
+"""
 
 import os
 import sys
