@@ -15,6 +15,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -48,13 +49,8 @@ DEVICES = (Device("cpu", {"CUDA_VISIBLE_DEVICES": ""}), Device("cuda", {}))
 
 def run_on(device: Device, *command: str | Path, cwd: Path) -> Ran:
     """Run a script with a GPU or without."""
-    before = os.environ.copy()
-    os.environ.update(device.hides)
-    try:
+    with patch.dict(os.environ, device.hides):
         return run(*command, cwd=cwd)
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def measure_extraction(count: int, device: Device, cwd: Path) -> str:

@@ -70,6 +70,18 @@ def single_faces(count: int) -> Groups:
     return Groups(np.arange(count, dtype=MEMBER_DTYPE), np.arange(count + 1, dtype=OFFSET_DTYPE))
 
 
+def sums_of_groups(unit: np.ndarray, offsets: np.ndarray, chosen: np.ndarray | None = None) -> np.ndarray:
+    """The sum of each group's rows, or of those `chosen`, bool (M,), float32 (G, D).
+
+    Group g is the rows `offsets[g]` up to `offsets[g + 1]` of `unit`, float32 (M, D). The product with a
+    sparse matrix of ones reads each row once, where `np.add.reduceat` goes down column by column.
+    """
+    from scipy.sparse import csr_array  # not where groups are only read
+
+    weight = np.ones(len(unit), np.float32) if chosen is None else chosen.astype(np.float32)
+    return csr_array((weight, np.arange(len(unit)), offsets), (len(offsets) - 1, len(unit))) @ unit
+
+
 def join_groups(first: Groups, second: Groups) -> Groups:
     """The groups of both, those of `first` before those of `second`."""
     return Groups(

@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from pipeline.calibration import Calibration
 from pipeline.files.features import SCAN_ROWS
-from pipeline.groups import Groups
+from pipeline.groups import Groups, sums_of_groups
 from pipeline.rows import Rows, blocks, slices
 
 NODE_MEASURES = (
@@ -288,16 +287,6 @@ def two_parts(unit: np.ndarray, owner: np.ndarray, rest: np.ndarray) -> Parts:
     both, counts = np.stack([sums - in_second, in_second]), np.stack([sizes - count, count])
     order = np.argsort(-counts, axis=0, kind="stable")
     return Parts(np.take_along_axis(both, order[:, :, None], 0), np.take_along_axis(counts, order, 0))
-
-
-def sums_of_groups(unit: np.ndarray, offsets: np.ndarray, chosen: np.ndarray | None = None) -> np.ndarray:
-    """The sum of each group's rows, or of those `chosen`, bool (M,), float32 (G, D).
-
-    Group g is the rows `offsets[g]` up to `offsets[g + 1]` of `unit`, float32 (M, D). The product with a
-    sparse matrix of ones reads each row once, where `np.add.reduceat` goes down column by column.
-    """
-    weight = np.ones(len(unit), np.float32) if chosen is None else chosen.astype(np.float32)
-    return csr_array((weight, np.arange(len(unit)), offsets), (len(offsets) - 1, len(unit))) @ unit
 
 
 def measure_groups(

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
-from pipeline.groups import groups_from_labels
+from pipeline.groups import groups_from_labels, sums_of_groups
 from pipeline.proposals.edges import Edges, components, strongest_edges
 from pipeline.rows import PAIRS_AT_ONCE, PARTS_A_RELEASE, Rows, giving_back, slices
 
@@ -99,10 +98,9 @@ class SumsOfNodes:
         self.kept[slots] = 0
         owners = grown.owners
         for part in giving_back(slices(len(owners)), self.unit, every=PARTS_A_RELEASE):
-            own = owners[part]
-            ones = np.ones(len(own), np.float32)
-            into = csr_matrix((ones, (own - own[0], np.arange(len(own)))))
-            self.kept[slots[own[0] : own[-1] + 1]] += into @ self[grown.members[part]]
+            first, last = owners[part.start], owners[part.stop - 1] + 1
+            offsets = np.clip(grown.offsets[first : last + 1], part.start, part.stop) - part.start
+            self.kept[slots[first:last]] += sums_of_groups(self[grown.members[part]], offsets)
         left = self.slot[grown.members]
         self.free = np.concatenate([self.free, left[left >= 0]])
         first = np.flatnonzero(np.diff(np.maximum.accumulate(merged), prepend=-1))

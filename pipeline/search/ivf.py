@@ -178,12 +178,6 @@ class Effort:
     shift: float
     compared: float
 
-    @property
-    def is_enough(self) -> bool:
-        """Whether it finds what it must."""
-        found = self.recall_possible >= MIN_RECALL and self.own_recall >= MIN_OWN_RECALL
-        return found and self.shift <= MAX_SHIFT
-
     def described(self) -> dict[str, Any]:
         """What the manifest says of the search."""
         return {
@@ -234,11 +228,12 @@ def least_effort(
         pairs = zip(probed[:, 0], sample.place, strict=True)
         other_way = np.stack([(of_near[near, :cells] == own).any(axis=1) for own, near in pairs])
         found = what_is_found(sample.similarities, inside, inside | other_way, k, least)
-        alone = ~(inside & (sample.similarities >= least + CLEAR)).any(axis=1)
-        compared = share_compared(centroids, probed, sample.rows[alone])
-        effort = Effort(Reach(cells, near), *found, compared)
-        if effort.is_enough or cells == len(centroids.means):
-            return effort
+        possible, own_possible, _, shift = found
+        enough = possible >= MIN_RECALL and own_possible >= MIN_OWN_RECALL and shift <= MAX_SHIFT
+        if enough or cells == len(centroids.means):
+            alone = ~(inside & (sample.similarities >= least + CLEAR)).any(axis=1)
+            compared = share_compared(centroids, probed, sample.rows[alone])
+            return Effort(Reach(cells, near), *found, compared)
 
 
 def share_compared(centroids: Centroids, probed: np.ndarray, alone: np.ndarray) -> float:

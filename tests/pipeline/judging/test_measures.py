@@ -5,7 +5,7 @@ import pytest
 from conftest import LazyModule, make_people
 
 from pipeline.calibration import Calibration, calibrate_to_impostors
-from pipeline.groups import groups_from_labels, single_faces
+from pipeline.groups import groups_from_labels, single_faces, sums_of_groups
 from pipeline.judging import measures
 from pipeline.judging.measures import (
     FACES_A_PROPOSAL,
@@ -17,7 +17,6 @@ from pipeline.judging.measures import (
     measured_graph,
     nth,
     similarity_to_rest,
-    sums_of_groups,
 )
 from pipeline.rows import unit_rows
 
