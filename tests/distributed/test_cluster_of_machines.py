@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import itertools
 import os
 import signal
 import subprocess
@@ -220,19 +221,24 @@ def machines_here(monkeypatch):
             return self
 
         def remote(self, *arguments):
-            return self.function(*(argument[1] if is_put(argument) else argument for argument in arguments))
+            return self.function(*map(value_of, arguments))
 
-    class Put(tuple):
+    names = itertools.count()  # an address would come again when its object is gone
+
+    class Put:
+        def __init__(self, value):
+            self.value, self.name = value, f"put {next(names)}"
+
         def hex(self):
-            return str(id(self))
+            return self.name
 
-    def is_put(value):
-        return isinstance(value, Put)
+    def value_of(reference):
+        return reference.value if isinstance(reference, Put) else reference
 
     cells = importlib.import_module("distributed.cells")
     monkeypatch.setattr(cells.ray, "remote", Task)
-    monkeypatch.setattr(cells.ray, "put", lambda value: Put(("put", value)))
-    monkeypatch.setattr(cells.ray, "get", lambda value: value[1] if is_put(value) else value)
+    monkeypatch.setattr(cells.ray, "put", Put)
+    monkeypatch.setattr(cells.ray, "get", value_of)
     monkeypatch.setattr(cells.ray, "cluster_resources", lambda: {"CPU": 2})
     monkeypatch.setattr(cells, "in_order", lambda pieces, ahead: pieces)
     monkeypatch.setattr(cells, "machines", lambda: [{"NodeID": "0" * 56}] * 3)
