@@ -18,14 +18,13 @@ from distributed.engine import in_order, machines
 from distributed.search import MAX_BLOCKS, merge_found
 from pipeline.rows import BLOCK_ROWS, slices, unit_blocks, unit_rows
 from pipeline.search.ivf import (
-    QUERIES_AT_ONCE,
     Centroids,
     Effort,
     Found,
     Neighbors,
     Reach,
     best_in_cells,
-    or_in_more,
+    found_widening,
 )
 from pipeline.search.knn import Search
 
@@ -113,38 +112,39 @@ def nearest_cells(
 def found_in_cells(
     layout: Layout, k: int, asking: np.ndarray | None, shards: int | None
 ) -> Iterator[Neighbors]:
-    """What each row of the layout finds, or each of a mask of usable rows, in the order of the cells."""
+    """What each row of the layout finds, or each of a mask of usable rows."""
     nodes = machines()
     ends = layout.shard_bounds(shards or len(nodes))
     spans = list(zip(ends, ends[1:], strict=False))
+    known = ray.put(layout.centroids)
     held = [ray.put(layout.shard(first, last)) for first, last in spans]
     places = np.arange(len(layout.row_of)) if asking is None else np.flatnonzero(asking[layout.row_of])
 
-    def search(queries: np.ndarray, probed: np.ndarray) -> ray.ObjectRef:
+    def find(some: np.ndarray, width: int) -> ray.ObjectRef:
+        asking = layout.file_rows[some]
+        if width == layout.reach.cells:
+            probed = layout.probed[some]
+        else:
+            probed = ray.remote(cells_of_some).remote(layout.rows, asking, known, width)
         parts = []
         for number, shard in enumerate(held):
             # The machine that has the shard's rows in memory; another one if that is lost.
             home = NodeAffinitySchedulingStrategy(nodes[number % len(nodes)]["NodeID"], soft=True)
             task = ray.remote(search_shard).options(scheduling_strategy=home)
-            parts.append(task.remote(layout.rows, [shard], queries, probed, k))
+            parts.append(task.remote(layout.rows, [shard], asking, probed, k))
         return ray.remote(merge_found).options(num_cpus=0).remote(k, *parts)
 
-    def finish(some: np.ndarray, result: Found) -> Found:
-        """The result for rows at some places, those that found too few asked again."""
-        results = iter([result])
+    def search(runs: list[np.ndarray], width: int) -> Iterator[Found]:
+        return in_order((find(some, width) for some in runs), ahead=1 + len(nodes))
 
-        def searched(queries: np.ndarray, probed: np.ndarray) -> Found:
-            cosines, found = next(results, None) or ray.get(search(queries, probed))
-            return cosines.copy(), found.copy()
+    for some, cosines, found in found_widening(layout.reach, len(layout.centroids.means), places, search):
+        yield layout.row_of[some], cosines, found
 
-        with threadpool_limits(1, "blas"):
-            queries = unit_rows_at(layout.rows, layout.file_rows[some])
-            return or_in_more(searched, layout.centroids, layout.reach, queries, layout.probed[some])
 
-    runs = [places[part] for part in slices(len(places), QUERIES_AT_ONCE)]
-    asked = (search(layout.file_rows[some], layout.probed[some]) for some in runs)
-    for some, result in zip(runs, in_order(asked, ahead=1 + len(nodes)), strict=True):
-        yield layout.row_of[some], *finish(some, result)
+def cells_of_some(rows: np.ndarray, asking: np.ndarray, centroids: Centroids, count: int) -> np.ndarray:
+    """The `count` cells nearest to the rows `asking` of the file, int32 (Q, count)."""
+    with threadpool_limits(1, "blas"):
+        return centroids.nearest(unit_rows_at(rows, asking), count)
 
 
 def unit_rows_at(rows: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -157,14 +157,12 @@ def unit_rows_at(rows: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 
 def search_shard(
-    rows: np.ndarray, shard: list[ray.ObjectRef], queries: np.ndarray, probed: np.ndarray, k: int
+    rows: np.ndarray, shard: list[ray.ObjectRef], asking: np.ndarray, probed: np.ndarray, k: int
 ) -> Found:
-    """What one shard's cells hold for queries: rows of the file, int64 (Q,), or vectors, float32 (Q, D)."""
+    """What one shard's cells `probed`, (Q, P), hold for the rows `asking` of the file, int64 (Q,)."""
     by_cell, row_of, bounds = shard_in_memory(rows, shard[0])
-    if queries.ndim == 1:
-        queries = unit_rows_at(rows, queries)
     with threadpool_limits(1, "blas"):
-        return best_in_cells(by_cell, row_of, bounds, queries, probed, k)
+        return best_in_cells(by_cell, row_of, bounds, unit_rows_at(rows, asking), probed, k)
 
 
 _held: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}

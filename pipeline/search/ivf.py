@@ -8,6 +8,7 @@ together, and one matrix product compares them with all its rows.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from common.progress import bar
@@ -37,8 +38,9 @@ MOST_FLAT = 1 << 14
 GROUPS = 64
 FAR = 0.125  # of the rows: of those that missed their nearest centroid 0.95 are among them
 QUERIES_AT_ONCE = 1 << 16  # enough of them look into one cell
+PROBES_AT_ONCE = 1 << 23  # cells looked into by all of them, to bound the memory
 PRODUCTS_AT_ONCE = 1 << 24  # of a thread, to bound the memory
-WIDER = 4  # times as many cells are looked into by a row that found too few, or nobody
+COLUMNS_A_BLOCK = 64  # of cosines, of which the largest tells whether any of them is large
 AHEAD = 4  # times as many cells as are looked into are found for the sample, so as to find them seldom
 
 # Of the pairs that could be the same person, so many are found by one of the two, and by each so many of its
@@ -48,7 +50,7 @@ MIN_RECALL, MIN_OWN_RECALL = 0.995, 0.99
 MAX_SHIFT = 0.25
 SAMPLE_ROWS = 1000
 # Rows of people who have few images lie in cells of others, and their neighbors anywhere. Rows that find no
-# neighbor nearer than any stranger is expected to be, by CLEAR deviations, look into more, up to ALONE times.
+# neighbor nearer than any stranger is expected to be, by CLEAR deviations, look into ALONE times as many.
 CLEAR, ALONE = 1.0, 16
 DEEPER = 2  # times k neighbors of the sample are known: approximate search finds some beyond the k-th
 STRANGER = 3  # whose similarity is a measure of the judges, counted from the nearest
@@ -70,17 +72,17 @@ class Centroids:
         if self.grouped is None:
             return nearest_means(self.means, rows, count)
         cosines, found = nearest_in_groups(self.grouped, rows, count)
-        far = cosines[:, 0] < self.far
+        far = (cosines[:, 0] < self.far) | (found[:, -1] < 0)
         found[far] = nearest_means(self.means, rows[far], count)
         return found.astype(np.int32)
 
 
 def nearest_in_groups(grouped: "Cells", rows: np.ndarray, count: int) -> Found:
-    """Cosines and numbers of means that are rows of `grouped`: of those in the groups nearest to rows, the
-    nearest, (Q, count)."""
+    """Cosines and numbers of the means nearest to rows, (Q, count), as `best_in_cells` finds them in the
+    nearest groups, the cells of `grouped`."""
     above = grouped.centroids
     groups = above.nearest(rows, min(max(GROUPS, 4 * count // ROWS_A_CELL), len(above.means)))
-    return search_cells(grouped, rows, groups, count)
+    return best_in_cells(grouped.rows, grouped.row_of, grouped.bounds, rows, groups, count)
 
 
 def nearest_means(means: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
@@ -91,11 +93,28 @@ def nearest_means(means: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray
         if count == 1:
             found[part, 0] = cosines.argmax(axis=1)
             continue
-        best = np.argpartition(cosines, -count, axis=1)[:, -count:] if count < len(means) else None
-        best = np.sort(best, axis=1) if best is not None else np.tile(np.arange(count), (len(cosines), 1))
+        best = np.sort(largest_columns(cosines, count), axis=1)
         order = np.argsort(-np.take_along_axis(cosines, best, axis=1), axis=1, kind="stable")
         found[part] = np.take_along_axis(best, order, axis=1)
     return found
+
+
+def largest_columns(values: np.ndarray, count: int) -> np.ndarray:
+    """The columns of the `count` largest values of each row of (Q, N), int64 (Q, count), in no order.
+
+    They lie in the blocks whose largest values are largest, and selecting among these is quicker.
+    """
+    columns = np.arange(values.shape[1])
+    blocks = len(columns) // COLUMNS_A_BLOCK
+    if count < blocks:
+        whole, rest = np.split(columns, [COLUMNS_A_BLOCK * blocks])
+        whole = whole.reshape(COLUMNS_A_BLOCK, blocks)
+        maxima = values[:, : whole.size].reshape(len(values), *whole.shape).max(axis=1)
+        near = whole.T[np.argpartition(maxima, -count, axis=1)[:, -count:]].reshape(len(values), -1)
+        columns = np.concatenate([near, np.broadcast_to(rest, (len(values), len(rest)))], axis=1)
+        values = np.take_along_axis(values, columns, axis=1)
+    best = np.argpartition(values, -count, axis=1)[:, -count:]
+    return np.take_along_axis(np.broadcast_to(columns, values.shape), best, axis=1)
 
 
 def learn_centroids(rows: np.ndarray, usable: np.ndarray) -> Centroids:
@@ -155,10 +174,14 @@ def nearest_of_blocks(
 @dataclass(frozen=True)
 class Reach:
     """How far rows look: into `cells` cells, and those that find no neighbor there whose cosine is `near`
-    into more, up to ALONE times as many."""
+    into ALONE times as many."""
 
     cells: int
     near: float = -2.0
+
+    def alone(self, cells: int) -> int:
+        """How many of so many cells rows look into that found nobody near."""
+        return min(ALONE * self.cells, cells)
 
 
 @dataclass(frozen=True)
@@ -232,17 +255,17 @@ def least_effort(
         enough = possible >= MIN_RECALL and own_possible >= MIN_OWN_RECALL and shift <= MAX_SHIFT
         if enough or cells == len(centroids.means):
             alone = ~(inside & (sample.similarities >= least + CLEAR)).any(axis=1)
-            compared = share_compared(centroids, probed, sample.rows[alone])
-            return Effort(Reach(cells, near), *found, compared)
+            reach = Reach(cells, near)
+            return Effort(reach, *found, share_compared(centroids, probed, reach, sample.rows[alone]))
 
 
-def share_compared(centroids: Centroids, probed: np.ndarray, alone: np.ndarray) -> float:
+def share_compared(centroids: Centroids, probed: np.ndarray, reach: Reach, alone: np.ndarray) -> float:
     """The share of all rows that each of some is compared with, which looks into the cells of its row of
-    `probed`, (Q, P), while those of rows (A, D) look into more and more as they find nobody."""
-    total, cells = centroids.share[probed].sum(), probed.shape[1] * WIDER
-    while cells <= min(ALONE * probed.shape[1], len(centroids.means)):
-        total += centroids.share[centroids.nearest(alone, cells)].sum()
-        cells *= WIDER
+    `probed`, (Q, P), while those of rows (A, D) find nobody near there."""
+    wider = reach.alone(len(centroids.means))
+    total = centroids.share[probed].sum()
+    if wider > probed.shape[1]:
+        total += centroids.share[centroids.nearest(alone, wider)].sum()
     return float(total / len(probed))
 
 
@@ -327,16 +350,21 @@ class Cells:
     reach: Reach
 
     def neighbors(self, k: int, asking: np.ndarray | None = None) -> Iterator[Neighbors]:
-        """What `search_cells` finds for each row, or for those of a mask of usable rows; in the order of the
-        cells."""
+        """What `found_widening` finds for each row, or for those of a mask of usable rows."""
         places = np.arange(len(self.rows)) if asking is None else np.flatnonzero(asking[self.row_of])
 
-        def search(part: slice) -> Neighbors:
-            some = places[part]
-            return self.row_of[some], *search_cells(self, self.rows[some], self.probed[some], k)
+        def find(width: int, some: np.ndarray) -> Found:
+            queries = self.rows[some]
+            own = width == self.reach.cells
+            probed = self.probed[some] if own else self.centroids.nearest(queries, width)
+            return best_in_cells(self.rows, self.row_of, self.bounds, queries, probed, k)
+
+        def search(runs: list[np.ndarray], width: int) -> Iterator[Found]:
+            return in_threads(partial(find, width), runs)
 
         with threadpool_limits(1, "blas"):
-            yield from in_threads(search, slices(len(places), QUERIES_AT_ONCE))
+            for some, cosines, found in found_widening(self.reach, len(self.centroids.means), places, search):
+                yield self.row_of[some], cosines, found
 
 
 def make_cells(rows: np.ndarray, usable: np.ndarray, centroids: Centroids, reach: Reach) -> Cells:
@@ -369,34 +397,24 @@ def cells_without(cells: Cells, standing: np.ndarray) -> Cells:
     return Cells(*left, bounds, cells.centroids, cells.reach)
 
 
-def search_cells(cells: Cells, queries: np.ndarray, probed: np.ndarray, k: int) -> Found:
-    """What `best_in_cells` finds, or in more cells as `or_in_more` says; N is k at least."""
+def found_widening(
+    reach: Reach, cells: int, places: np.ndarray, search: Callable[[list[np.ndarray], int], Iterable[Found]]
+) -> Iterator[Neighbors]:
+    """Some of the rows at `places`, int64 (Q,), and what is found for them, until each has found enough.
 
-    def search(queries: np.ndarray, probed: np.ndarray) -> Found:
-        return best_in_cells(cells.rows, cells.row_of, cells.bounds, queries, probed, k)
-
-    return or_in_more(search, cells.centroids, cells.reach, queries, probed)
-
-
-def or_in_more(
-    search: Callable[[np.ndarray, np.ndarray], Found],
-    centroids: Centroids,
-    reach: Reach,
-    queries: np.ndarray,
-    probed: np.ndarray,
-) -> Found:
-    """What `search` finds for queries in the cells `probed`, or in more of them where these hold too few, or
-    nobody near beside the query itself."""
-    cosines, found = search(queries, probed)
-    wider = min(WIDER * probed.shape[1], len(centroids.means))
-    again = found[:, -1] < 0
-    if probed.shape[1] < wider <= ALONE * reach.cells:
-        again |= (cosines[:, 1:2] < reach.near).any(axis=1)
-    if again.any():
-        asking = queries[again]
-        probed = centroids.nearest(asking, wider)
-        cosines[again], found[again] = or_in_more(search, centroids, reach, asking, probed)
-    return cosines, found
+    `search` gives for each of some runs of places what the rows there find in so many of `cells` cells. Those
+    that find nobody near beside themselves are asked about again in more, and those that find too few in all.
+    """
+    for width in (reach.cells, reach.alone(cells), cells):
+        size = max(1, min(QUERIES_AT_ONCE, PROBES_AT_ONCE // width))
+        runs = [places[part] for part in slices(len(places), size)]
+        places = places[:0]
+        for some, (cosines, found) in zip(runs, search(runs, width), strict=True):
+            again = found[:, -1] < 0
+            if width < reach.alone(cells):
+                again |= (cosines[:, 1:2] < reach.near).any(axis=1)
+            yield some[~again], cosines[~again], found[~again]
+            places = np.append(places, some[again])
 
 
 def best_in_cells(

@@ -250,7 +250,6 @@ def test_cells_on_machines_find_what_one_process_finds_to_the_bit(folder, machin
     ivf, calibration = (importlib.import_module(f"pipeline.{name}") for name in ("search.ivf", "calibration"))
     monkeypatch.setattr(ivf, "ROWS_A_CELL", 20)
     monkeypatch.setattr(ivf, "MOST_FLAT", graph)
-    monkeypatch.setattr(machines_here, "QUERIES_AT_ONCE", 700)
     monkeypatch.setattr(ivf, "QUERIES_AT_ONCE", 700)
     features = read_features(folder / "people.bin", 32)
     asked = "ivf", features.rows, features.usable, 40, calibration.Calibration(0.0, 0.15)

@@ -135,6 +135,26 @@ def test_more_cells_are_looked_into_until_enough_is_found(monkeypatch):
     assert nearer.reach.cells > efforts[0].reach.cells
 
 
+@pytest.mark.parametrize("columns", [1, 40, 640, 1000])
+@pytest.mark.parametrize("count", [1, 3, 20, 40])
+def test_the_largest_columns_are_those_of_a_sort(columns, count):
+    count = min(count, columns)
+    values = np.random.default_rng(0).random((50, columns), np.float32)
+    found = np.sort(ivf.largest_columns(values, count), axis=1)
+    np.testing.assert_array_equal(found, np.sort(np.argsort(-values, axis=1)[:, :count], axis=1))
+
+
+def test_what_is_compared_counts_the_cells_of_rows_that_find_nobody():
+    means = np.eye(8, dtype=np.float32)
+    centroids = ivf.Centroids(means, np.full(8, 1 / 8))
+    nobody, one = means[:0], means[:1]
+    for cells, share in ((1, 1), (8, 0)):  # ALONE times as many are more than there are
+        reach = ivf.Reach(cells)
+        probed = np.tile(np.arange(cells, dtype=np.int32), (4, 1))
+        assert ivf.share_compared(centroids, probed, reach, nobody) == pytest.approx(cells / 8)
+        assert ivf.share_compared(centroids, probed, reach, one) == pytest.approx(cells / 8 + share / 4)
+
+
 def test_rows_that_find_nobody_look_into_more_cells(monkeypatch):
     monkeypatch.setattr("pipeline.search.ivf.ROWS_A_CELL", 40)
     monkeypatch.setattr("pipeline.search.ivf.MAX_SHIFT", 9.0)
