@@ -39,6 +39,7 @@ from pipeline.search.ivf import TRAINING_ROWS_A_CELL, Reach, learn_centroids, ma
 BATCH = 32
 RUNS = 3  # of floors that take as long as a stage
 REPEATS = 5
+GIVEN_CELLS = 1_000_000
 QUERIES = 20_000  # of faiss's IVF, from which its time for all is reckoned
 MATRIX = 4096
 EXAMPLES = "  python benchmarks/floors.py search synthetic.bin super_vertex"
@@ -66,16 +67,28 @@ def search(features_path: Path, proposals: Path) -> dict[str, Any]:
 
 def faiss_ivf(features_path: Path, proposals: Path) -> dict[str, Any]:
     """Seconds of faiss's own IVF, that finds of a sample what the proposals' search says it finds of possible
-    neighbors: its cells made, and QUERIES of all rows searched for, as if all were."""
+    neighbors: its cells made, and QUERIES of all rows searched for, as if all were.
+
+    Of GIVEN_CELLS rows or more its cells are those of the proposals' search, given to it: to learn its own
+    takes it most of a day on two cores.
+    """
     features = read_features(features_path)
     told = json.loads((proposals / "manifest.json").read_text())
     k, calibration = told["k"], Calibration(**told["calibration"])
     sample, cosines, nearest = sample_exactly(features.rows, features.usable, k + 1)
     count = len(features.numbering)
     possible = calibration.calibrate(cosines) >= calibration.nearest_stranger(count)
+    dim, given = features.rows.shape[1], count >= GIVEN_CELLS
+    means = learn_centroids(features.rows, features.usable).means if given else None
     started = time.perf_counter()
-    index = faiss.index_factory(features.rows.shape[1], faiss_cells(count), faiss.METRIC_INNER_PRODUCT)
-    index.train(unit_sample(features.rows, features.usable, TRAINING_ROWS_A_CELL * index.nlist))
+    if means is not None:
+        index = faiss.index_factory(dim, f"IVF{len(means)}_HNSW32,Flat", faiss.METRIC_INNER_PRODUCT)
+        index.quantizer.add(means)
+        index.train(means)  # which leaves a quantizer of as many cells as it is
+    else:
+        # As many cells as faiss's guide to choosing an index has (wiki, "Guidelines to choose an index").
+        index = faiss.index_factory(dim, f"IVF{int(8 * count**0.5)},Flat", faiss.METRIC_INNER_PRODUCT)
+        index.train(unit_sample(features.rows, features.usable, TRAINING_ROWS_A_CELL * index.nlist))
     for block in unit_blocks(features.rows, features.usable):
         index.add(block)
     made = time.perf_counter() - started
@@ -90,13 +103,6 @@ def faiss_ivf(features_path: Path, proposals: Path) -> dict[str, Any]:
     index.search(queries, k + 1)
     searched = (time.perf_counter() - started) * count / len(queries)
     return {"seconds": made + searched, "made": made, "probes": index.nprobe, "recall_possible": recall}
-
-
-def faiss_cells(count: int) -> str:
-    """An index as faiss's guide to choosing one has it (wiki, "Guidelines to choose an index")."""
-    if count < 1_000_000:
-        return f"IVF{int(8 * count**0.5)},Flat"
-    return "IVF65536_HNSW32,Flat" if count < 10_000_000 else "IVF262144_HNSW32,Flat"
 
 
 def graph_networks(features_path: Path, proposals: Path) -> dict[str, Any]:
