@@ -28,7 +28,7 @@ from common import cli
 from common.threads import usable_cores
 
 from pipeline.calibration import Calibration
-from pipeline.files.features import read_features
+from pipeline.files.features import Features, read_features
 from pipeline.files.filelist import read_filelist
 from pipeline.files.proposals import read_super_vertex
 from pipeline.groups import take_groups
@@ -67,42 +67,59 @@ def search(features_path: Path, proposals: Path) -> dict[str, Any]:
 
 def faiss_ivf(features_path: Path, proposals: Path) -> dict[str, Any]:
     """Seconds of faiss's own IVF, that finds of a sample what the proposals' search says it finds of possible
-    neighbors: its cells made, and QUERIES of all rows searched for, as if all were.
-
-    Of GIVEN_CELLS rows or more its cells are those of the proposals' search, given to it: to learn its own
-    takes it most of a day on two cores.
-    """
+    neighbors: its cells made, and QUERIES of all rows searched for, as if all were."""
     features = read_features(features_path)
     told = json.loads((proposals / "manifest.json").read_text())
     k, calibration = told["k"], Calibration(**told["calibration"])
     sample, cosines, nearest = sample_exactly(features.rows, features.usable, k + 1)
     count = len(features.numbering)
     possible = calibration.calibrate(cosines) >= calibration.nearest_stranger(count)
-    dim, given = features.rows.shape[1], count >= GIVEN_CELLS
-    means = learn_centroids(features.rows, features.usable).means if given else None
-    started = time.perf_counter()
-    if means is not None:
-        index = faiss.index_factory(dim, f"IVF{len(means)}_HNSW32,Flat", faiss.METRIC_INNER_PRODUCT)
-        index.quantizer.add(means)
-        index.train(means)  # which leaves a quantizer of as many cells as it is
-    else:
-        # As many cells as faiss's guide to choosing an index has (wiki, "Guidelines to choose an index").
-        index = faiss.index_factory(dim, f"IVF{int(8 * count**0.5)},Flat", faiss.METRIC_INNER_PRODUCT)
-        index.train(unit_sample(features.rows, features.usable, TRAINING_ROWS_A_CELL * index.nlist))
-    for block in unit_blocks(features.rows, features.usable):
-        index.add(block)
-    made = time.perf_counter() - started
+    queries = unit_sample(features.rows, features.usable, QUERIES)
+    index, made = (faiss_index if count < GIVEN_CELLS else faiss_index_of_cells)(features, queries)
     index.nprobe, recall = 1, 0.0
     while recall < told["search"]["recall_possible"] and index.nprobe < index.nlist:
         index.nprobe *= 2
         found = index.search(sample, k + 1)[1]
         here = np.stack([np.isin(*pair) for pair in zip(nearest, found, strict=True)])
         recall = float(here[possible].mean())
-    queries = unit_sample(features.rows, features.usable, QUERIES)
     started = time.perf_counter()
     index.search(queries, k + 1)
     searched = (time.perf_counter() - started) * count / len(queries)
     return {"seconds": made + searched, "made": made, "probes": index.nprobe, "recall_possible": recall}
+
+
+def faiss_index(features: Features, _queries: np.ndarray) -> tuple[faiss.IndexIVF, float]:
+    """An index of as many cells as faiss's guide to choosing one has (wiki, "Guidelines to choose an index"),
+    and the seconds that took."""
+    started = time.perf_counter()
+    name = f"IVF{int(8 * len(features.numbering) ** 0.5)},Flat"
+    index = faiss.index_factory(features.rows.shape[1], name, faiss.METRIC_INNER_PRODUCT)
+    index.train(unit_sample(features.rows, features.usable, TRAINING_ROWS_A_CELL * index.nlist))
+    for block in unit_blocks(features.rows, features.usable):
+        index.add(block)
+    return index, time.perf_counter() - started
+
+
+def faiss_index_of_cells(features: Features, queries: np.ndarray) -> tuple[faiss.IndexIVF, float]:
+    """An index of the cells that the proposals' search learns, and the seconds that faiss would take to find
+    those of all rows, by those of the queries.
+
+    To learn its own would take it most of a day on two cores; and added block by block, 5.2 million rows of
+    256 dimensions take it more than the 24 GB of a small machine.
+    """
+    centroids = learn_centroids(features.rows, features.usable)
+    cells = make_cells(features.rows, features.usable, centroids, Reach(1))
+    name = f"IVF{len(centroids.means)}_HNSW32,Flat"
+    index = faiss.index_factory(features.rows.shape[1], name, faiss.METRIC_INNER_PRODUCT)
+    index.quantizer.add(centroids.means)
+    index.train(centroids.means)  # which leaves a quantizer of as many cells as it is
+    for cell, (first, last) in enumerate(zip(cells.bounds, cells.bounds[1:], strict=False)):
+        numbers, rows = cells.row_of[first:last], cells.rows[first:last].view(np.uint8)
+        index.invlists.add_entries(cell, len(numbers), faiss.swig_ptr(numbers), faiss.swig_ptr(rows))
+    index.ntotal = len(cells.rows)
+    started = time.perf_counter()
+    index.quantizer.assign(queries, 1)
+    return index, (time.perf_counter() - started) * index.ntotal / len(queries)
 
 
 def graph_networks(features_path: Path, proposals: Path) -> dict[str, Any]:

@@ -9,13 +9,12 @@ from conftest import REPOSITORY
 from PIL import Image
 
 
-def draw(folder, *options):
-    script = REPOSITORY / "scripts" / "draw_sample.py"
-    subprocess.run(
-        [sys.executable, script, "--output", folder, "--quiet", *options],
-        check=True,
-        env={"PYTHONPATH": str(REPOSITORY)},
-    )
+def start(folder):
+    command = [sys.executable, REPOSITORY / "scripts" / "draw_sample.py", "--output", folder, "--quiet"]
+    return subprocess.Popen(command, env={"PYTHONPATH": str(REPOSITORY)})
+
+
+def drawn(folder):
     names = (folder / "faces.txt").read_text().splitlines()
     labels = [int(line) for line in (folder / "labels.txt").read_text().splitlines()]
     pictures = [np.asarray(Image.open(folder / name).convert("RGB")) for name in names]
@@ -23,8 +22,16 @@ def draw(folder, *options):
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    return draw(tmp_path_factory.mktemp("sample"))
+def samples(tmp_path_factory):
+    folders = [tmp_path_factory.mktemp("sample") for _ in range(2)]
+    processes = [start(folder) for folder in folders]
+    assert [process.wait(120) for process in processes] == [0, 0]
+    return list(map(drawn, folders))
+
+
+@pytest.fixture
+def sample(samples):
+    return samples[0]
 
 
 @pytest.mark.slow
@@ -56,8 +63,7 @@ def test_eyes_stand_where_the_template_has_them(sample):
 
 
 @pytest.mark.slow
-def test_the_same_seed_draws_the_same_pixels(sample, tmp_path):
-    pictures, labels = sample
-    again, labels_again = draw(tmp_path)
+def test_the_same_seed_draws_the_same_pixels(samples):
+    (pictures, labels), (again, labels_again) = samples
     assert labels == labels_again
     assert all(map(np.array_equal, pictures, again))

@@ -1,5 +1,7 @@
 """The demo, end to end by its command: the drawn people are found."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -48,20 +50,21 @@ def test_the_people_can_be_looked_at(demo):
     assert len(list((demo / "report" / "thumbs").glob("*/*.jpg"))) == faces
 
 
-def test_order_of_the_lines_and_size_of_the_batches_change_nothing(demo, run_script):
-    names = (demo / "faces.txt").read_text().splitlines()
+def test_order_of_the_lines_and_size_of_the_batches_change_nothing(demo, stage, monkeypatch):
+    monkeypatch.chdir(demo)
+    names = Path("faces.txt").read_text().splitlines()
     order = np.random.default_rng(0).permutation(len(names))
-    (demo / "shuffled.txt").write_text("".join(f"{names[row]}\n" for row in order))
+    Path("shuffled.txt").write_text("".join(f"{names[row]}\n" for row in order))
     features = ("--features", "shuffled.bin")
     for command in (
-        ("run_preprocess.sh", "shuffled.txt", "--output", "shuffled.bin", "--batch-size", "7"),
-        ("run_proposal.sh", *features, "--output", "shuffled_vertex"),
-        ("run_predict.sh", *features, "--proposals", "shuffled_vertex", "--output", "shuffled_people.txt"),
+        ("extract", "shuffled.txt", "--output", "shuffled.bin", "--batch-size", "7"),
+        ("proposal", *features, "--output", "shuffled_vertex"),
+        ("predict", *features, "--proposals", "shuffled_vertex", "--output", "shuffled_people.txt"),
     ):
-        result = run_script(*command, cwd=demo)
-        assert result.returncode == 0, result.stderr
-    shuffled = partition(demo / "shuffled_people.txt")
-    assert {frozenset(order[list(rows)].tolist()) for rows in shuffled} == partition(demo / "clusters.txt")
+        ended = stage(*command)
+        assert ended.code == 0, ended.err
+    shuffled = partition(Path("shuffled_people.txt"))
+    assert {frozenset(order[list(rows)].tolist()) for rows in shuffled} == partition(Path("clusters.txt"))
 
 
 def partition(path):

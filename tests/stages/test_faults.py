@@ -66,7 +66,7 @@ def leftovers():
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_killed_at_any_moment_and_run_again(made, start, finish, name):
+def test_killed_at_any_moment_and_run_again(made, start, stage, name):
     expected = bytes_of(RESULTS[name])
 
     def at_work():
@@ -87,13 +87,13 @@ def test_killed_at_any_moment_and_run_again(made, start, finish, name):
         killed += process.returncode == -signal.SIGKILL
         assert bytes_of(RESULTS[name]) == expected  # the earlier result is whole
     assert killed > 0
-    assert finish(name, "--restart")[0] == 0
+    assert stage(name, "--restart").code == 0
     assert bytes_of(RESULTS[name]) == expected
     assert leftovers() == []
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_killed_before_each_renaming(made, start_process, finish, name):
+def test_killed_before_each_renaming(made, start_process, stage, name):
     expected = bytes_of(RESULTS[name])
     for number in count(1):
         command = [sys.executable, REPOSITORY / "tests/die_at.py", str(number), REPOSITORY / f"{name}.py"]
@@ -101,7 +101,7 @@ def test_killed_before_each_renaming(made, start_process, finish, name):
         if process.wait(120) == 0:
             break
         assert process.returncode == -signal.SIGKILL
-        assert finish(name, *["--restart"] * (name == "predict"))[0] == 0
+        assert stage(name, *["--restart"] * (name == "predict")).code == 0
         assert bytes_of(RESULTS[name]) == expected
         assert leftovers() == []
     assert number > 2  # two at least were killed
@@ -149,36 +149,36 @@ def test_a_full_disk_leaves_the_earlier_result(made, finish, name, limit):
     assert leftovers() == []
 
 
-def test_training_goes_on_after_a_full_disk(made, finish):
+def test_training_goes_on_after_a_full_disk(made, finish, stage):
     np.savetxt("labels.txt", make_people(people=20, images=10).labels, "%d")
     options = ["--set", "feature.bin", "labels.txt", "--folds", "2", "--draws", "4", "--epochs", "2"]
     code, _, err = finish("train", *options, limit=300_000)  # enough for the first of its checkpoints
     assert (code, len(err.splitlines())) == (4, 1)
     assert "allowed size" in err
     assert [path.name for path in Path("trained").iterdir()] == ["checkpoint.pt"]
-    code, out, _ = finish("train", *options)
+    code, out, _ = stage("train", *options)
     assert code == 0 and "going on from there" in out
     modes = {path.name: path.stat().st_mode & 0o777 for path in Path("trained").iterdir()}
     assert len(modes) == 3 and len(set(modes.values())) == 1  # whoever reads the card reads the weights
 
 
-def test_two_runs_at_once_never_mix(made, start, finish):
+def test_two_runs_at_once_never_mix(made, start, stage):
     first, second = start("proposal", "--restart"), start("proposal", "--restart")
     ends = [process.communicate(timeout=120) for process in (first, second)]
     codes = sorted(process.returncode for process in (first, second))
     assert codes in ([0, 4], [0, 0])  # or one after the other
     if codes == [0, 4]:
         assert any("another run is writing here" in err for _, err in ends)
-    assert finish("predict")[0] == 0
+    assert stage("predict").code == 0
 
 
-def test_the_order_of_the_rows_changes_ids_alone(made, finish):
+def test_the_order_of_the_rows_changes_ids_alone(made, stage):
     rows = np.fromfile("feature.bin", "<f4").reshape(-1, 64)
     before = partition(Path("clusters.txt"))
     order = np.random.default_rng(1).permutation(len(rows))
     rows[order].tofile("feature.bin")
-    assert finish("proposal")[0] == 0
-    assert finish("predict")[0] == 0
+    assert stage("proposal").code == 0
+    assert stage("predict").code == 0
     after = {frozenset(order[list(cluster)].tolist()) for cluster in partition(Path("clusters.txt"))}
     assert after == before
 
