@@ -20,9 +20,7 @@ import numpy as np
 BLOCK_ROWS = 8192
 PAIRS_AT_ONCE = 1 << 12  # the rows gathered for them stay in the processor's cache
 PARTS_A_TRIM = 16
-PARTS_A_RELEASE = 64  # of pairs of neighbors, which lie near one another in part
-# Of pairs whose rows lie anywhere: 2 GB of pages, as Linux maps 64 KB around each that is in memory.
-PARTS_ANYWHERE_A_RELEASE = 4
+PARTS_A_RELEASE = 64  # of pairs; how many pages each row maps differs from system to system, up to 1 MB
 Part = TypeVar("Part")
 
 
@@ -175,15 +173,14 @@ Rows = np.ndarray | UnitRows | UsableRows
 
 
 def products(rows: Rows, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The dot products of rows `a` and `b`, drawn from anywhere in float32 (N, D), pair by pair; float32, the
-    shape of a."""
+    """The dot products of the rows `a` and `b` of float32 (N, D), pair by pair, float32, the shape of a."""
     found = np.empty(len(a), np.float32)
 
     def multiply(part: slice) -> None:
         found[part] = np.einsum("nd,nd->n", rows[a[part]], rows[b[part]])
 
     parts = in_threads(multiply, slices(len(a), PAIRS_AT_ONCE))
-    deque(giving_back(parts, rows, every=PARTS_ANYWHERE_A_RELEASE), maxlen=0)
+    deque(giving_back(parts, rows, every=PARTS_A_RELEASE), maxlen=0)
     return found
 
 
