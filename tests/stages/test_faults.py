@@ -156,8 +156,8 @@ def test_training_goes_on_after_a_full_disk(made, finish, stage):
     assert (code, len(err.splitlines())) == (4, 1)
     assert "allowed size" in err
     assert [path.name for path in Path("trained").iterdir()] == ["checkpoint.pt"]
-    code, out, _ = stage("train", *options)
-    assert code == 0 and "going on from there" in out
+    ended = stage("train", *options)
+    assert ended.code == 0 and "going on from there" in ended.out
     modes = {path.name: path.stat().st_mode & 0o777 for path in Path("trained").iterdir()}
     assert len(modes) == 3 and len(set(modes.values())) == 1  # whoever reads the card reads the weights
 
