@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -211,10 +212,11 @@ def is_locking(process: subprocess.Popen, folder: Path) -> bool:
 
 
 def without_advice(err: str) -> str:
-    """What a stage printed on stderr, without what it says of crops that are no faces, as tests draw them."""
-    advice = ("looked at show no face aligned", "are blurred", "is blurred", "are not square")
+    """What a stage printed on stderr, without what it says of crops that are no faces, as tests draw them,
+    and of steps that take a minute where the machine is busy."""
+    advice = r"looked at show no face aligned|are blurred|is blurred|are not square|^[a-z ]+: \d+ s$"
     lines = err.splitlines(keepends=True)
-    return "".join(line for line in lines if not any(words in line for words in advice))
+    return "".join(line for line in lines if not re.search(advice, line))
 
 
 @dataclass(frozen=True)
