@@ -214,7 +214,9 @@ def is_locking(process: subprocess.Popen, folder: Path) -> bool:
 def without_advice(err: str) -> str:
     """What a stage printed on stderr, without what it says of crops that are no faces, as tests draw them,
     and of steps that take a minute where the machine is busy."""
-    advice = r"looked at show no face aligned|are blurred|is blurred|are not square|^[a-z ]+: \d+ s$"
+    advice = (
+        r"looked at show no face aligned|are blurred|is blurred|are not square|^[a-z ]+: ([6-9]\d|\d{3,}) s$"
+    )
     lines = err.splitlines(keepends=True)
     return "".join(line for line in lines if not re.search(advice, line))
 
